@@ -1,0 +1,1 @@
+"""LongVie Bridge: send an engine's ticks, receive generated video."""

@@ -1,0 +1,1 @@
+"""Geometry: cameras, depth, engine conventions, projection."""

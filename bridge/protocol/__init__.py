@@ -1,0 +1,1 @@
+"""The protocol as pure logic: no sockets, clocks or threads."""

@@ -1,0 +1,1 @@
+"""Transports: thin skins that move messages."""

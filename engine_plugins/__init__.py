@@ -1,0 +1,1 @@
+"""Engine plugins: whatever has depth, camera and tracked points."""

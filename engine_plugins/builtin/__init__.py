@@ -1,0 +1,1 @@
+"""The built-in engine: procedural scenes, ray-cast on the CPU."""

@@ -1,0 +1,1 @@
+"""Evaluation: how close the generated video is to the engine's truth."""

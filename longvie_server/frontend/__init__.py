@@ -1,0 +1,1 @@
+"""Front ends: sockets in, sessions behind them."""

@@ -1,0 +1,1 @@
+"""Sessions: one client's life, without sockets or clocks."""

@@ -1,0 +1,1 @@
+"""Training: procedural scenes become the small VAE and the small LongVie 2."""

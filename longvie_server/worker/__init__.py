@@ -1,0 +1,1 @@
+"""Workers: the world model in a process of its own."""

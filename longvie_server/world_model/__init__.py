@@ -1,0 +1,1 @@
+"""World models: (state, controls) -> (state, 81 frames)."""
