@@ -273,7 +273,7 @@ class WorldState:
         return self.frames if self.frames.shape[0] == HISTORY_FRAMES else None
 
     def after_clip(self, frames: NDArray[np.uint8]) -> WorldState:
-        """Return the state after a whole clip of `frames`, (at least 8, height, width, 3) uint8, with its last tick shared."""
+        """Return the state after a clip of `frames`, (81, height, width, 3) uint8, with its last tick shared."""
         return replace(
             self,
             clip=self.clip + 1,

@@ -1,1 +1,28 @@
-"""The built-in engine: procedural scenes, ray-cast on the CPU."""
+"""The built-in engine: procedural scenes, ray-cast on the CPU.
+
+Nothing here needs a display, a GPU or a download. `import engine_plugins.builtin` does not load Open3D; the first
+renderer or engine does.
+"""
+
+from .capture import CapturedClip, capture_clip
+from .engine import BuiltinEngine
+from .families import EVALUATION_FAMILIES, FAMILIES, TRAINING_FAMILIES, evaluation_scene, make_scene, training_scene
+from .rendering import RenderedFrame, Renderer, View
+from .scene import Instance, Scene
+
+__all__ = [
+    "EVALUATION_FAMILIES",
+    "FAMILIES",
+    "TRAINING_FAMILIES",
+    "BuiltinEngine",
+    "CapturedClip",
+    "Instance",
+    "RenderedFrame",
+    "Renderer",
+    "Scene",
+    "View",
+    "capture_clip",
+    "evaluation_scene",
+    "make_scene",
+    "training_scene",
+]

@@ -1,0 +1,1 @@
+"""Codecs: messages to bytes and back, for each transport. No I/O."""

@@ -1,0 +1,242 @@
+"""What both clients know of a session: the shared half of `bridge.client.Session` and `bridge.aio.Session`.
+
+No waiting happens here; every method is called with the connection's lock held by its caller.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .connection import Connection
+from .errors import BridgeError, InvalidValue
+from .messages import ClipDone, FrameMessage, Limits, Notice, Open, Opened, Progress
+from .planes import DEPTH_ENCODINGS, FRAME_ENCODINGS, image_from_plane, image_to_plane, load_image
+from .protocol.client import ClientSession, SessionState
+from .protocol.values import range_to_message, state_from_message, state_to_message, tick_to_message
+from .spool import FrameSpool
+from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
+
+__all__ = ["SessionCore", "SessionOptions", "open_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How a session uses the wire.
+
+    Args:
+        depth_encoding: float32; float16 or inverse16 for slow links.
+        compression: "" or "zstd", of depth planes.
+        spool_bytes: of frames held in memory before they go to disk.
+    """
+
+    depth_encoding: str = "float32"
+    compression: str = ""
+    spool_bytes: int = 64 * 2**20
+
+    def __post_init__(self) -> None:
+        if self.depth_encoding not in DEPTH_ENCODINGS:
+            raise InvalidValue(
+                "unknown",
+                field="depth_encoding",
+                value=self.depth_encoding,
+                remedy=f"Use one of {', '.join(DEPTH_ENCODINGS)}.",
+            )
+        if self.compression not in ("", "zstd"):
+            raise InvalidValue("unknown", field="compression", value=self.compression, remedy='Use "" or "zstd".')
+
+
+def open_request(
+    *,
+    prompt: str,
+    first_frame: Any,
+    continue_from: WorldState | None,
+    model: str,
+    seed: int,
+    negative_prompt: str | None,
+    tracks: TrackMode | str,
+    depth_range: DepthRange | None,
+    fit: str,
+    frame_encoding: str,
+    numerics: Mapping[str, str],
+    first_tick: int,
+    record: bool,
+) -> Open:
+    """Return the message that opens a session; raises UsageError for what can be seen to be wrong from here."""
+    if (first_frame is None) == (continue_from is None):
+        raise InvalidValue(
+            "give exactly one of first_frame and continue_from",
+            field="first_frame",
+            remedy="A new session needs the image it starts from; a continued one has it in its state.",
+        )
+    if continue_from is None and not prompt.strip():
+        raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
+    if frame_encoding not in FRAME_ENCODINGS:
+        raise InvalidValue(
+            "unknown", field="frame_encoding", value=frame_encoding, remedy=f"Use one of {', '.join(FRAME_ENCODINGS)}."
+        )
+    if not 0 <= seed < 2**63:
+        raise InvalidValue("must be in 0 .. 2**63 - 1", field="seed", value=seed, remedy="Choose another seed.")
+    try:
+        mode = TrackMode(tracks)
+    except ValueError:
+        raise InvalidValue(
+            "unknown", field="tracks", value=tracks, remedy=f"Use one of {', '.join(m.value for m in TrackMode)}."
+        ) from None
+    image = None if first_frame is None else image_to_plane(load_image(first_frame, name="first_frame"))
+    return Open(
+        key=secrets.token_hex(16),
+        prompt=prompt,
+        model=model,
+        seed=seed,
+        negative_prompt=negative_prompt,
+        first_frame=image,
+        continue_from=None if continue_from is None else state_to_message(continue_from),
+        track_mode=mode.value,
+        depth_range=range_to_message(depth_range),
+        fit=fit,
+        frame_encoding=frame_encoding,
+        first_tick=first_tick if continue_from is None else continue_from.next_tick,
+        numerics=dict(numerics),
+        record=record,
+    )
+
+
+class SessionCore:
+    """A session over a connection, without waiting."""
+
+    def __init__(self, connection: Connection, request: Open, options: SessionOptions) -> None:
+        self._connection, self._options = connection, options
+        self._spool = FrameSpool(memory_bytes=options.spool_bytes)
+        self._notices: list[Notice] = []
+        self._client = ClientSession(request, on_frame=self._spool.put, on_notice=self._notices.append)
+        self._closed = False
+
+    # --- what a user may look at, at any time
+
+    @property
+    def opened(self) -> Opened:
+        """The server's answer: model, frame size, numerics."""
+        assert self._client.view.opened is not None
+        return self._client.view.opened
+
+    @property
+    def width(self) -> int:
+        """Width of the frames, pixels."""
+        return self.opened.model.width
+
+    @property
+    def height(self) -> int:
+        """Height of the frames, pixels."""
+        return self.opened.model.height
+
+    @property
+    def numerics(self) -> Mapping[str, str]:
+        """What "the same bytes again" is promised for."""
+        return self.opened.model.numerics
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where the running clip is: stage, step, ETA, place in the queue."""
+        return self._client.view.progress
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the server had to say."""
+        return tuple(self._notices)
+
+    @property
+    def last_clip(self) -> ClipDone | None:
+        """The newest finished clip with its timings."""
+        return self._client.view.clip_done
+
+    @property
+    def accepted_tick(self) -> int:
+        """Index of the newest tick that the server has accepted; -1 before the first."""
+        return self._client.view.receipt_index
+
+    @property
+    def state(self) -> WorldState | None:
+        """The newest world state: reopen with `continue_from=` it, on any server, sending from its `next_tick` on."""
+        done = self._client.view.clip_done
+        return None if done is None else state_from_message(done.state, _CLIENT_LIMITS)
+
+    @property
+    def refusal(self) -> BridgeError | None:
+        """The newest request that the server refused without ending the session (a late prompt, say)."""
+        return self._client.refusal
+
+    @property
+    def next_tick(self) -> int:
+        """Index of the tick to send next."""
+        return self._client.next_tick
+
+    def starts_clip(self, index: int) -> bool:
+        """Tell whether a clip begins at tick `index`: with `TrackMode.ENGINE` it needs its seeds."""
+        return self._client.starts_clip(index)
+
+    # --- steps for the two faces
+
+    def _send_now(self, tick: Tick) -> bool:
+        """Send a tick if there is credit; otherwise return False."""
+        client = self._client
+        if client.state is SessionState.OPEN and not client.may_send_tick:
+            return False
+        client.send_tick(
+            tick.index,
+            lambda session, seq: tick_to_message(
+                tick,
+                session=session,
+                seq=seq,
+                depth_encoding=self._options.depth_encoding,
+                compression=self._options.compression,
+            ),
+        )
+        self._connection.flush()
+        return True
+
+    def _prompt(self, text: str, from_tick: int) -> None:
+        if not text.strip():
+            raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
+        self._client.send_prompt(from_tick=from_tick, text=text)
+        self._connection.flush()
+
+    def _cut(self, at_tick: int, first_frame: Any, remeasure: bool) -> None:
+        plane = image_to_plane(load_image(first_frame, name="first_frame"))
+        self._client.send_cut(at_tick=at_tick, first_frame=plane, remeasure=remeasure)
+        self._connection.flush()
+
+    def _finish(self) -> None:
+        self._client.finish()
+        self._connection.flush()
+
+    def _cancel(self) -> None:
+        self._client.cancel()
+        self._connection.flush()
+
+    def _take_frame(self) -> FrameMessage | None:
+        """Return the next frame that is here, or None; raises the session's error once all frames are read."""
+        if len(self._spool):
+            return self._spool.get()
+        if self._client.error is not None:
+            raise self._client.error
+        return None
+
+    @property
+    def _over(self) -> bool:
+        return self._client.state is SessionState.OVER
+
+    def _end(self) -> None:
+        self._connection.forget(self._client)
+        self._spool.close()
+
+
+def frame_from_message(message: FrameMessage) -> Frame:
+    """Return a frame with its image decoded."""
+    image = image_from_plane(message.image, name="frame.image", limits=_CLIENT_LIMITS)
+    return Frame(index=message.index, image=image, time_ns=message.time_ns, clip=message.clip)
+
+
+_CLIENT_LIMITS = Limits(max_plane_bytes=2**30, max_message_bytes=2**30)

@@ -1,0 +1,107 @@
+"""How close generated frames are to the truth: PSNR, SSIM and gradient energy.
+
+All take uint8 video, (frames, height, width, 3) RGB, and return one number for it. The errors of a video are pooled
+before the logarithm, so that a few perfect frames (the one that was given, say) cannot lift a whole clip.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from bridge.errors import ShapeMismatch
+
+__all__ = ["gradient_energy", "psnr", "ssim"]
+
+PSNR_CEILING_DB: Final = 99.0
+"""What two equal videos get, so that averages stay finite."""
+_WINDOW: Final = 11
+_SIGMA_PX: Final = 1.5
+_C1: Final = 0.01**2
+_C2: Final = 0.03**2
+_LUMA: Final = (0.299, 0.587, 0.114)
+
+
+def psnr(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Return the peak signal-to-noise ratio over all pixels of the video, dB.
+
+    Raises:
+        ShapeMismatch: the two are not uint8 videos of one shape.
+    """
+    _check(video, truth)
+    error = float(np.square(video.astype(np.float32) - truth.astype(np.float32)).mean(dtype=np.float64))
+    return PSNR_CEILING_DB if error == 0 else min(PSNR_CEILING_DB, 10.0 * math.log10(255.0**2 / error))
+
+
+def ssim(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Return the mean structural similarity of Wang et al. 2004: 11 x 11 Gaussian window, sigma 1.5, per channel.
+
+    Raises:
+        ShapeMismatch: the two are not uint8 videos of one shape, or smaller than the window.
+    """
+    _check(video, truth)
+    if min(video.shape[1:3]) < _WINDOW:
+        raise ShapeMismatch(
+            f"is smaller than the {_WINDOW} x {_WINDOW} window",
+            field="video",
+            value=video.shape,
+            remedy="Compare larger frames.",
+        )
+    a, b = _planes(video), _planes(truth)
+    mean_a, mean_b = _blur(a), _blur(b)
+    var_a = _blur(a * a) - mean_a * mean_a
+    var_b = _blur(b * b) - mean_b * mean_b
+    covariance = _blur(a * b) - mean_a * mean_b
+    score = ((2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)) / (
+        (mean_a * mean_a + mean_b * mean_b + _C1) * (var_a + var_b + _C2)
+    )
+    return float(score.mean())
+
+
+def gradient_energy(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Return the video's gradient energy as a fraction of the truth's: 1 is as sharp, towards 0 is blur.
+
+    The energy is the mean square of the luma's differences to the right and lower neighbour.
+
+    Raises:
+        ShapeMismatch: the two are not uint8 videos of one shape.
+    """
+    _check(video, truth)
+    return _energy(video) / max(_energy(truth), 1e-12)
+
+
+def _energy(video: NDArray[np.uint8]) -> float:
+    luma = video.astype(np.float32) @ np.asarray(_LUMA, dtype=np.float32)
+    across, down = np.diff(luma, axis=2), np.diff(luma, axis=1)
+    return float(np.square(across).mean(dtype=np.float64) + np.square(down).mean(dtype=np.float64))
+
+
+def _planes(video: NDArray[np.uint8]) -> torch.Tensor:
+    """Return (frames * 3, 1, height, width) float32 in 0..1."""
+    frames, height, width, _ = video.shape
+    planes = torch.from_numpy(np.ascontiguousarray(video.transpose(0, 3, 1, 2))).to(torch.float32) / 255.0
+    return planes.reshape(frames * 3, 1, height, width)
+
+
+def _blur(planes: torch.Tensor) -> torch.Tensor:
+    """Return the Gaussian mean of every whole window: (n, 1, height - 10, width - 10)."""
+    offsets = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
+    kernel = torch.exp(-(offsets**2) / (2 * _SIGMA_PX**2))
+    kernel = kernel / kernel.sum()
+    return F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+
+
+def _check(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    for name, array in (("video", video), ("truth", truth)):
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or array.shape != truth.shape:
+            raise ShapeMismatch(
+                "must be (frames, height, width, 3) uint8, both of one shape",
+                field=name,
+                value=f"{array.shape} {array.dtype}",
+                remedy="Compare the frames of the same ticks at the same size.",
+            )

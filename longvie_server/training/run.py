@@ -1,0 +1,187 @@
+"""One training run: a folder that holds its weights, their average, the optimizer, the step, and a log.
+
+Laws: nothing is pickled (tensors are safetensors, the rest is JSON). Every random choice of a step is drawn from
+`step_generator(seed, step)`, so a run that is stopped and resumed takes the same steps as one that was not. A
+checkpoint replaces the one before it atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bridge.errors import InvalidValue
+
+__all__ = ["Ema", "Run", "Schedule", "parameter_groups", "step_generator"]
+
+STATE_FILE: Final = "state.safetensors"
+LOG_FILE: Final = "log.jsonl"
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of all randomness of one step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A learning rate that warms up linearly, then falls along a half cosine to a tenth of a percent of its peak."""
+
+    peak: float
+    steps: int
+    warmup: int = 100
+
+    def __post_init__(self) -> None:
+        if not (self.peak > 0 and self.steps > 0 and self.warmup >= 0):
+            raise InvalidValue(
+                "needs peak > 0, steps > 0, warmup >= 0", field="schedule", value=self, remedy="Choose other values."
+            )
+
+    def at(self, step: int) -> float:
+        """Return the learning rate of this step, counted from 0."""
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.peak * (0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+class Ema:
+    """The exponential average of a module's weights; young averages follow faster."""
+
+    def __init__(self, module: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module's weights after step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        state = module.state_dict()
+        floats = [name for name, tensor in self.weights.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.weights[n] for n in floats], [state[n] for n in floats], 1.0 - decay)
+
+
+def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+    """Return optimizer groups: matrices and kernels decay, gains, biases and modulations do not."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2 and p.shape[0] > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2 or p.shape[0] == 1], "weight_decay": 0.0},
+    ]
+
+
+class Run:
+    """The module, its average and its optimizer, stepped and saved together.
+
+    Args:
+        folder: where the run lives; made when missing.
+        module: what is trained, in place.
+        schedule: of the learning rate; its `steps` is the length of the run.
+        ema_decay: of the weights' average.
+        resume: go on from the folder's checkpoint if there is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        module: nn.Module,
+        schedule: Schedule,
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.01,
+        clip_norm: float = 1.0,
+        ema_decay: float = 0.998,
+        resume: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.module = module
+        self.schedule = schedule
+        self.clip_norm = clip_norm
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(module, weight_decay=weight_decay), lr=schedule.peak, betas=betas, foreach=True
+        )
+        self.ema = Ema(module, decay=ema_decay)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if resume and (folder / STATE_FILE).exists():
+            self._load()
+
+    def steps(self, title: str) -> Iterator[int]:
+        """Yield the numbers of the steps that are left, with a progress bar and its ETA."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task(title, total=self.schedule.steps, completed=self.step)
+            while self.step < self.schedule.steps:
+                yield self.step
+                progress.update(task, completed=self.step)
+
+    def backward(self, loss: Tensor) -> float:
+        """Take one optimizer step down this loss; return the norm of its gradient.
+
+        Raises:
+            InvalidValue: the loss is not finite.
+        """
+        if not torch.isfinite(loss):
+            raise InvalidValue(
+                f"is not finite at step {self.step}",
+                field="loss",
+                value=float(loss),
+                remedy="Resume with a lower learning rate.",
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm, foreach=True))
+        self.optimizer.step()
+        self.step += 1
+        self.ema.update(self.module, self.step)
+        return norm
+
+    def log(self, **figures: float) -> None:
+        """Append one line of figures to the run's log."""
+        line = {"step": self.step, "time": round(time.time(), 1), **{k: round(v, 5) for k, v in figures.items()}}
+        with (self.folder / LOG_FILE).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        tensors: dict[str, Tensor] = {"step": torch.tensor(self.step)}
+        tensors.update({f"module.{k}": v.detach().contiguous() for k, v in self.module.state_dict().items()})
+        tensors.update({f"ema.{k}": v.contiguous() for k, v in self.ema.weights.items()})
+        for name, state in self._optimizer_states():
+            tensors.update({f"optimizer.{name}.{k}": v.contiguous() for k, v in state.items()})
+        partial = self.folder / f"{STATE_FILE}.partial"
+        # A state dict may hold one storage twice; safetensors wants each tensor to own its bytes.
+        save_file({k: v.clone() for k, v in tensors.items()}, partial)
+        partial.replace(self.folder / STATE_FILE)
+
+    def _load(self) -> None:
+        tensors = load_file(self.folder / STATE_FILE)
+        self.step = int(tensors.pop("step"))
+        sections: dict[str, dict[str, Tensor]] = {"module": {}, "ema": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            section, _, name = key.partition(".")
+            sections[section][name] = tensor
+        self.module.load_state_dict(sections["module"])
+        self.ema.weights = sections["ema"]
+        for name, parameter in self.module.named_parameters():
+            stem = f"{name}."
+            state = {k[len(stem) :]: v for k, v in sections["optimizer"].items() if k.rpartition(".")[0] == name}
+            if state:
+                self.optimizer.state[parameter] = dict(state)
+
+    def _optimizer_states(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        for name, parameter in self.module.named_parameters():
+            if parameter in self.optimizer.state:
+                yield name, self.optimizer.state[parameter]

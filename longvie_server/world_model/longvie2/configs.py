@@ -1,0 +1,208 @@
+"""Sizes of LongVie 2 as data, and `build`, which makes a pipeline of a size with fresh random weights.
+
+In: a `LongVie2Config` and a seed. Out: a `LongVie2Pipeline`. Law: a size is nothing but numbers; no code asks its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+
+import torch
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from transformers import (
+    ByT5Tokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedTokenizerBase,
+    UMT5Config,
+    UMT5EncoderModel,
+)
+
+from .pipeline import LongVie2Pipeline
+from .transformer import LongVie2Transformer3DModel
+
+__all__ = [
+    "LONGVIE2_14B",
+    "TINY",
+    "ImageEncoderSize",
+    "LongVie2Config",
+    "TextEncoderSize",
+    "TransformerSize",
+    "VaeSize",
+    "build",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerSize:
+    """Sizes of the denoiser; the defaults are the real ones. See `LongVie2Transformer3DModel`."""
+
+    num_attention_heads: int = 40
+    attention_head_dim: int = 128
+    in_channels: int = 36
+    out_channels: int = 16
+    text_dim: int = 4096
+    freq_dim: int = 256
+    ffn_dim: int = 13824
+    num_layers: int = 40
+    image_dim: int = 1280
+    rope_max_seq_len: int = 1024
+    control_num_layers: int = 12
+    control_num_attention_heads: int = 20
+    control_ffn_dim: int = 6912
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeSize:
+    """Sizes of the video VAE; the defaults are Wan 2.1's. See diffusers' `AutoencoderKLWan`.
+
+    With `patch_size` p, blocks of p x p pixels become channels first: in_channels and out_channels are 3 * p * p.
+    """
+
+    base_dim: int = 96
+    decoder_base_dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temperal_downsample: tuple[bool, ...] = (False, True, True)
+    in_channels: int = 3
+    out_channels: int = 3
+    patch_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoderSize:
+    """Sizes of the text encoder; the defaults are UMT5-XXL's."""
+
+    vocab_size: int = 256384
+    d_model: int = 4096
+    d_kv: int = 64
+    d_ff: int = 10240
+    num_layers: int = 24
+    num_heads: int = 64
+    dropout_rate: float = 0.1
+    feed_forward_proj: str = "gated-gelu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEncoderSize:
+    """Sizes of the image encoder; the defaults are CLIP ViT-H/14's."""
+
+    hidden_size: int = 1280
+    intermediate_size: int = 5120
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 16
+    image_size: int = 224
+    patch_size: int = 14
+    hidden_act: str = "gelu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongVie2Config:
+    """A size of LongVie 2 and its sampler's defaults.
+
+    Args:
+        height, width: of the frames, pixels.
+        num_inference_steps, guidance_scale, shift: of the sampler.
+        negative_prompt: read at guidance other than 1.
+        transformer, vae, text_encoder, image_encoder: sizes of the parts.
+    """
+
+    height: int
+    width: int
+    num_inference_steps: int
+    guidance_scale: float
+    shift: float
+    negative_prompt: str
+    transformer: TransformerSize = field(default_factory=TransformerSize)
+    vae: VaeSize = field(default_factory=VaeSize)
+    text_encoder: TextEncoderSize = field(default_factory=TextEncoderSize)
+    image_encoder: ImageEncoderSize = field(default_factory=ImageEncoderSize)
+
+
+LONGVIE2_14B = LongVie2Config(
+    height=352,
+    width=640,
+    num_inference_steps=50,
+    guidance_scale=5.0,
+    shift=5.0,
+    # Wan 2.1's own, in its original language: the weights know it word by word.
+    negative_prompt=files(__package__).joinpath("negative_prompt.txt").read_text(encoding="utf-8").strip(),
+)
+"""The released model: 16.4 B + 2.6 B parameters."""
+
+TINY = LongVie2Config(
+    height=80,
+    width=144,
+    num_inference_steps=4,
+    guidance_scale=1.0,
+    shift=5.0,
+    negative_prompt="",
+    transformer=TransformerSize(
+        num_attention_heads=6,
+        attention_head_dim=48,
+        text_dim=128,
+        freq_dim=256,
+        ffn_dim=768,
+        num_layers=8,
+        image_dim=128,
+        rope_max_seq_len=128,
+        control_num_layers=4,
+        control_num_attention_heads=3,
+        control_ffn_dim=384,
+    ),
+    vae=VaeSize(
+        base_dim=16,
+        decoder_base_dim=24,
+        dim_mult=(1, 2, 4),
+        num_res_blocks=1,
+        temperal_downsample=(True, True),
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+    ),
+    text_encoder=TextEncoderSize(vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4),
+    image_encoder=ImageEncoderSize(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=64,
+        patch_size=16,
+    ),
+)
+"""The same model for a laptop: 945 tokens a clip, about 18 M parameters in all."""
+
+
+def build(config: LongVie2Config, *, seed: int, tokenizer: PreTrainedTokenizerBase | None = None) -> LongVie2Pipeline:
+    """Return a pipeline with fresh float32 weights, in evaluation mode; the caller's random state is left alone.
+
+    Args:
+        config: the size.
+        seed: of the weights.
+        tokenizer: with the text encoder's vocabulary; None is the byte-level one, which needs no vocabulary file.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text_encoder = UMT5EncoderModel(UMT5Config(**asdict(config.text_encoder)))
+        image_encoder = CLIPVisionModel(CLIPVisionConfig(**asdict(config.image_encoder)))
+        # diffusers adds lists to these: they cannot stay tuples.
+        vae_sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config.vae).items()}
+        vae = AutoencoderKLWan(**vae_sizes)
+        transformer = LongVie2Transformer3DModel(**asdict(config.transformer))
+    for part in (text_encoder, image_encoder, vae, transformer):
+        part.eval()
+    return LongVie2Pipeline(
+        tokenizer=ByT5Tokenizer() if tokenizer is None else tokenizer,
+        text_encoder=text_encoder,
+        image_encoder=image_encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.shift),
+        height=config.height,
+        width=config.width,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        negative_prompt=config.negative_prompt,
+    )

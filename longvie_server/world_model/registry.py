@@ -1,0 +1,143 @@
+"""Names of world models, as `longvie serve --model` spells them, and how each one is loaded.
+
+fake                      paints what it was told, 352 x 640
+fake:HEIGHTxWIDTH         the same at another size
+fake...,delay=SECONDS     either of them, taking so long over a clip
+tiny                      the small LongVie 2 in this package
+longvie2                  the real one, where LONGVIE_LONGVIE2 says: a folder or a Hub id (owner/name)
+longvie2:FOLDER_OR_ID     the real one from there
+FOLDER                    any checkpoint folder
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from bridge.errors import InvalidValue
+
+from .fake import FakeWorldModel
+from .interface import WorldModel
+
+__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "load_model"]
+
+KNOWN_MODELS: Final = (
+    "fake",
+    "fake:HEIGHTxWIDTH",
+    "tiny",
+    "longvie2",
+    "longvie2:FOLDER_OR_HUB_ID",
+    "a checkpoint folder",
+)
+LONGVIE2_ENVIRONMENT: Final = "LONGVIE_LONGVIE2"
+TINY_FOLDER: Final = Path(__file__).parent / "checkpoints" / "tiny"
+
+_FAKE: Final = re.compile(r"fake(?::(?P<height>\d{1,5})x(?P<width>\d{1,5}))?(?:,delay=(?P<delay>\d+(?:\.\d+)?))?")
+_HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_model(
+    name: str, *, device: str = "auto", threads: int | None = None, environ: Mapping[str, str] = os.environ
+) -> WorldModel:
+    """Load a world model by its name.
+
+    Args:
+        name: one of the names above.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps": where its weights go.
+        threads: of the CPU's work; None for the library's own choice.
+        environ: where `LONGVIE_LONGVIE2` is looked up.
+
+    Raises:
+        InvalidValue: no model has this name, or its checkpoint is not there.
+    """
+    if name == "fake" or name.startswith(("fake:", "fake,")):
+        return _load_fake(name)
+    if name == "tiny":
+        return _load_longvie2(_bundled(TINY_FOLDER), name=name, device=device, threads=threads)
+    if name == "longvie2" or name.startswith("longvie2:"):
+        source = name.partition(":")[2] or environ.get(LONGVIE2_ENVIRONMENT, "")
+        return _load_longvie2(_longvie2_folder(source), name=name, device=device, threads=threads)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _load_longvie2(folder, name=name, device=device, threads=threads)
+    if folder.name != name:
+        raise InvalidValue(
+            "there is no such checkpoint folder", field="model", value=name, remedy="Check the path for typing errors."
+        )
+    raise InvalidValue(
+        "no world model has this name", field="model", value=name, remedy=f"Choose one of: {', '.join(KNOWN_MODELS)}."
+    )
+
+
+def _load_fake(name: str) -> WorldModel:
+    match = _FAKE.fullmatch(name)
+    if match is None:
+        raise InvalidValue(
+            "is not a size and delay of the fake model",
+            field="model",
+            value=name,
+            remedy="Write it like fake, fake:96x160 (height x width) or fake:96x160,delay=2.5 (seconds per clip).",
+        )
+    delay_s = float(match["delay"] or 0)
+    if match["height"] is None:
+        return FakeWorldModel(delay_s=delay_s)
+    return FakeWorldModel(int(match["height"]), int(match["width"]), delay_s=delay_s)
+
+
+def _bundled(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InvalidValue(
+            "the bundled checkpoint is missing",
+            field="model",
+            value=folder,
+            remedy="Install the package again (pip install --force-reinstall longvie-bridge), or make it: longvie train.",
+        )
+    return folder
+
+
+def _longvie2_folder(source: str) -> Path:
+    if not source:
+        raise InvalidValue(
+            "it is not said where the weights of LongVie 2 are",
+            field="model",
+            value="longvie2",
+            remedy=f"Set {LONGVIE2_ENVIRONMENT} to their folder or Hub id, or choose longvie2:FOLDER_OR_HUB_ID.",
+        )
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if _HUB_ID.fullmatch(source):
+        return _download(source)
+    raise InvalidValue(
+        "is neither a folder nor a Hub id (owner/name)",
+        field="model",
+        value=source,
+        remedy=f"Correct {LONGVIE2_ENVIRONMENT} or what follows longvie2: in the name.",
+    )
+
+
+def _download(hub_id: str) -> Path:
+    # Imported here: everything but this one model works without the Hub's client.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InvalidValue(
+            f"its weights cannot be fetched from the Hub ({type(error).__name__})",
+            field="model",
+            value=hub_id,
+            remedy="Check the id, the network and HF_TOKEN, or give a folder that holds them.",
+        ) from error
+
+
+def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None) -> WorldModel:
+    # Imported here: the fake has to start without torch.
+    from .longvie2.world_model import LongVie2WorldModel
+
+    model: WorldModel = LongVie2WorldModel.from_pretrained(folder, name=name, device=device, threads=threads)
+    return model
