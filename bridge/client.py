@@ -21,7 +21,7 @@ from .connection import Connection
 from .errors import OutOfOrder
 from .messages import Limits, ModelInfo, Open
 from .protocol.client import SessionState
-from .session import SessionCore, SessionOptions, frame_from_message, open_request
+from .session import SessionCore, SessionOptions, open_request
 from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
 
 __all__ = ["Server", "Session", "connect"]
@@ -177,6 +177,7 @@ class Session(SessionCore):
             if self._client.error is not None:
                 self._end()
                 raise self._client.error
+        self._start_recording()
 
     def send(self, tick: Tick) -> None:
         """Send the next tick; waits while the server has no room for it.
@@ -190,6 +191,7 @@ class Session(SessionCore):
         with self._connection.changed:
             while not self._send_now(tick):
                 self._wait(lambda: self._client.may_send_tick or self._client.state is not SessionState.OPEN)
+        self._record(tick)
 
     def prompt(self, text: str, *, from_tick: int) -> None:
         """Change the prompt from the first clip that starts at `from_tick` or later.
@@ -233,7 +235,7 @@ class Session(SessionCore):
                 message = self._take_frame()
             if message is None:
                 return
-            yield frame_from_message(message)
+            yield self._deliver(message)
 
     def arrived(self) -> Iterator[Frame]:
         """Yield the frames that are here now, without waiting: for a loop that sends and shows."""
@@ -242,7 +244,7 @@ class Session(SessionCore):
                 message = self._take_frame()
             if message is None:
                 return
-            yield frame_from_message(message)
+            yield self._deliver(message)
 
     def wait_until(self, condition: Callable[[Session], bool], *, timeout_s: float | None = None) -> bool:
         """Wait until `condition(session)` holds, looking again after every change; False on time-out or at the end."""

@@ -8,16 +8,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .connection import Connection
 from .errors import BridgeError, InvalidValue
+from .geometry.fit import Fit
 from .messages import ClipDone, FrameMessage, Limits, Notice, Open, Opened, Progress
 from .planes import DEPTH_ENCODINGS, FRAME_ENCODINGS, image_from_plane, image_to_plane, load_image
 from .protocol.client import ClientSession, SessionState
-from .protocol.values import range_to_message, state_from_message, state_to_message, tick_to_message
+from .protocol.values import (
+    range_from_message,
+    range_to_message,
+    state_from_message,
+    state_to_message,
+    tick_to_message,
+)
 from .spool import FrameSpool
 from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
+
+if TYPE_CHECKING:
+    from .recording import RecordingWriter
 
 __all__ = ["SessionCore", "SessionOptions", "open_request"]
 
@@ -30,11 +44,13 @@ class SessionOptions:
         depth_encoding: float32; float16 or inverse16 for slow links.
         compression: "" or "zstd", of depth planes.
         spool_bytes: of frames held in memory before they go to disk.
+        record_to: keep everything that is sent, and every frame that is read, in this new MCAP file.
     """
 
     depth_encoding: str = "float32"
     compression: str = ""
     spool_bytes: int = 64 * 2**20
+    record_to: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.depth_encoding not in DEPTH_ENCODINGS:
@@ -113,6 +129,8 @@ class SessionCore:
         self._notices: list[Notice] = []
         self._client = ClientSession(request, on_frame=self._spool.put, on_notice=self._notices.append)
         self._closed = False
+        self._recording: RecordingWriter | None = None
+        self._recorded_clip = -1
 
     # --- what a user may look at, at any time
 
@@ -177,6 +195,11 @@ class SessionCore:
         """Tell whether a clip begins at tick `index`: with `TrackMode.ENGINE` it needs its seeds."""
         return self._client.starts_clip(index)
 
+    def record_reference(self, index: int, image: NDArray[np.uint8]) -> None:
+        """Keep the engine's own picture of a tick, (height, width, 3) uint8, in the recording, where there is one."""
+        if self._recording is not None:
+            self._recording.write_reference(index, image)
+
     # --- steps for the two faces
 
     def _send_now(self, tick: Tick) -> bool:
@@ -197,20 +220,79 @@ class SessionCore:
         self._connection.flush()
         return True
 
+    def _start_recording(self) -> None:
+        """Begin the recording that the options ask for; the session is open."""
+        if self._options.record_to is None:
+            return
+        from .recording import RecordingWriter, SessionHeader
+
+        request, continued = self._client.request, self._client.request.continue_from
+        state = None if continued is None else state_from_message(continued, _CLIENT_LIMITS)
+        if request.first_frame is not None:
+            image = image_from_plane(request.first_frame, name="first_frame", limits=_CLIENT_LIMITS)
+        else:
+            assert state is not None
+            image = state.image
+        header = SessionHeader(
+            prompt=request.prompt or (state.prompt if state else ""),
+            seed=state.seed if state else request.seed,
+            model=self.opened.model.name,
+            track_mode=TrackMode(request.track_mode),
+            first_frame=image,
+            depth_range=range_from_message(request.depth_range),
+            fit=Fit(request.fit) if request.fit else None,
+            negative_prompt=request.negative_prompt,
+            numerics=self.numerics,
+        )
+        self._recording = RecordingWriter(self._options.record_to, header=header)
+        if state is not None:
+            self._recording.write_state(state)
+
+    def _record(self, tick: Tick) -> None:
+        if self._recording is not None:
+            self._recording.write_tick(tick)
+
+    def _deliver(self, message: FrameMessage) -> Frame:
+        """Return a frame with its image decoded, recorded where that is asked for."""
+        image = image_from_plane(message.image, name="frame.image", limits=_CLIENT_LIMITS)
+        frame = Frame(index=message.index, image=image, time_ns=message.time_ns, clip=message.clip)
+        if self._recording is not None:
+            self._recording.write_frame(frame)
+            self._record_state()
+        return frame
+
+    def _record_state(self) -> None:
+        done = self.last_clip
+        if self._recording is not None and done is not None and done.clip > self._recorded_clip:
+            self._recorded_clip = done.clip
+            self._recording.write_state(state_from_message(done.state, _CLIENT_LIMITS))
+
     def _prompt(self, text: str, from_tick: int) -> None:
         if not text.strip():
             raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
         self._client.send_prompt(from_tick=from_tick, text=text)
         self._connection.flush()
+        if self._recording is not None:
+            from .recording import PromptEvent
+
+            self._recording.write_prompt(PromptEvent(from_tick, text))
 
     def _cut(self, at_tick: int, first_frame: Any, remeasure: bool) -> None:
-        plane = image_to_plane(load_image(first_frame, name="first_frame"))
-        self._client.send_cut(at_tick=at_tick, first_frame=plane, remeasure=remeasure)
+        image = load_image(first_frame, name="first_frame")
+        self._client.send_cut(at_tick=at_tick, first_frame=image_to_plane(image), remeasure=remeasure)
         self._connection.flush()
+        if self._recording is not None:
+            from .recording import CutEvent
+
+            self._recording.write_cut(CutEvent(at_tick, image, remeasure))
 
     def _finish(self) -> None:
+        if self._client.state is not SessionState.OPEN:
+            return
         self._client.finish()
         self._connection.flush()
+        if self._recording is not None:
+            self._recording.write_finish()
 
     def _cancel(self) -> None:
         self._client.cancel()
@@ -231,12 +313,9 @@ class SessionCore:
     def _end(self) -> None:
         self._connection.forget(self._client)
         self._spool.close()
-
-
-def frame_from_message(message: FrameMessage) -> Frame:
-    """Return a frame with its image decoded."""
-    image = image_from_plane(message.image, name="frame.image", limits=_CLIENT_LIMITS)
-    return Frame(index=message.index, image=image, time_ns=message.time_ns, clip=message.clip)
+        if self._recording is not None:
+            self._record_state()
+            self._recording.close()
 
 
 _CLIENT_LIMITS = Limits(max_plane_bytes=2**30, max_message_bytes=2**30)

@@ -17,10 +17,8 @@ from bridge.messages import Limits
 
 from .config import ServeConfig, check_listening
 from .frontend.conductor import Conductor
-from .frontend.grpc_frontend import GrpcFrontend, TlsFiles
 from .frontend.http import HttpFrontend
 from .frontend.hub import Hub, HubConfig
-from .frontend.memory_frontend import MemoryFrontend
 from .frontend.metrics import Metrics
 from .frontend.reactor import Reactor
 from .frontend.zeromq_frontend import ZeroMQFrontend, curve_keys
@@ -123,12 +121,16 @@ class BridgeServer:
             self._stack.append(lambda: reactor.run(zeromq.stop))
             self.zeromq_endpoint = zeromq.endpoint
         if listen.grpc:
+            from .frontend.grpc_frontend import GrpcFrontend, TlsFiles
+
             tls = TlsFiles(listen.tls_key, listen.tls_cert) if listen.tls_key and listen.tls_cert else None
             grpc = GrpcFrontend(listen.grpc, hub, tls=tls, limits=limits)
             grpc.start()
             self._stack.append(grpc.stop)
             self.grpc_port = grpc.port
         if self.memory_name:
+            from .frontend.memory_frontend import MemoryFrontend
+
             memory = MemoryFrontend(self.memory_name, hub)
             memory.start()
             self._stack.append(memory.stop)

@@ -47,7 +47,7 @@ def _numbers(envelope: str) -> dict[str, int]:
     return {field.name: field.number for field in message_class(envelope).DESCRIPTOR.fields}
 
 
-_ENVELOPE_NUMBERS: Final = {
+_ENVELOPE_NUMBERS: Final[dict[type[Any], int]] = {
     cls: _numbers(envelope)[name]
     for envelope, table in (("ClientEnvelope", CLIENT_MESSAGES), ("ServerEnvelope", SERVER_MESSAGES))
     for name, cls in table.items()

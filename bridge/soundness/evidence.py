@@ -7,7 +7,8 @@ seed on its pixel (`PointView`). Where it does not, what one tick saw must be wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ __all__ = ["Hits", "PairView", "PointView", "Score", "Sight", "score"]
 
 _Array = NDArray[np.float64]
 # How far a point may be outside the depths of the four pixels around it.
-_TOLERANCE: Final = 0.02
+_TOLERANCE: Final = 0.005
 _FEWEST: Final = 20
 
 
@@ -69,9 +70,9 @@ class Sight:
         u, v = np.where(inside, u, np.nan), np.where(inside, v, np.nan)
         left = np.floor(np.where(inside, u, 0.5) - 0.5).astype(np.int64)
         top = np.floor(np.where(inside, v, 0.5) - 0.5).astype(np.int64)
-        columns = np.clip([left, left + 1, left, left + 1], 0, lens.width - 1)
-        rows = np.clip([top, top, top + 1, top + 1], 0, lens.height - 1)
-        around = depth[rows, columns].astype(np.float64)
+        right, bottom = np.minimum(left + 1, lens.width - 1), np.minimum(top + 1, lens.height - 1)
+        left, top = np.maximum(left, 0), np.maximum(top, 0)
+        around = depth[np.stack([top, top, bottom, bottom]), np.stack([left, right, left, right])].astype(np.float64)
         return Hits(u, v, np.where(points[:, 3] == 0, np.inf, z), inside, around)
 
 
@@ -89,7 +90,8 @@ class Hits(NamedTuple):
         nearest, farthest = self.around.min(axis=0), self.around.max(axis=0)
         # A direction agrees with the sky, and with nothing else.
         on_surface = (self.z >= nearest * (1 - _TOLERANCE)) & (self.z <= farthest * (1 + _TOLERANCE))
-        return self.inside & np.where(np.isinf(self.z), np.isinf(farthest), on_surface)
+        agree: NDArray[np.bool_] = self.inside & np.where(np.isinf(self.z), np.isinf(farthest), on_surface)
+        return agree
 
 
 class Score(NamedTuple):
@@ -126,6 +128,11 @@ class PointView:
             return None
         return cls(sight, tracks.points[seen].astype(np.float64), seen if seeds else None)
 
+    def thinned(self, count: int) -> PointView:
+        """Return a view of about `count` of the points."""
+        every = slice(None, None, max(1, len(self.points) // count))
+        return replace(self, points=self.points[every], seeds=None if self.seeds is None else self.seeds[every])
+
     def hits(self, reading: Hypothesis) -> Hits:
         """Return where the points fall under a reading."""
         points = self.points.copy()
@@ -158,6 +165,10 @@ class PairView:
     target: Sight
     still: NDArray[np.int64]
 
+    def thinned(self, count: int) -> PairView:
+        """Return a view of about `count` of the seeds."""
+        return replace(self, still=self.still[:: max(1, self.still.size // count)])
+
     def score(self, reading: Hypothesis) -> Score:
         """Return the share that agrees, of the points that the second tick has in view; 0 where it has hardly any."""
         lens = self.source.tick.camera.intrinsics
@@ -172,7 +183,7 @@ class PairView:
         return Score(float(hits.agree().sum() / hits.inside.sum()), float("nan"))
 
 
-def score(views: list[PointView] | list[PairView], reading: Hypothesis = AS_SENT) -> Score:
+def score(views: Sequence[PointView | PairView], reading: Hypothesis = AS_SENT) -> Score:
     """Return the mean over all views."""
     scores = [view.score(reading) for view in views]
     grids = [s.on_grid for s in scores if not np.isnan(s.on_grid)]

@@ -83,7 +83,10 @@ def catalogue(
         device: the declaration under which depth would be a depth buffer's value, if it can be one.
         with_points: the stream has points of its own; else it is held against itself.
     """
-    yield from _depth_mistakes(declared, scale, device)
+    yield from _depth_mistakes(declared, device)
+    yield from (
+        _scaled(declared, factor, with_points) for factor in ([scale] if scale else (0.01, 0.001, 100.0, 1000.0))
+    )
     yield _MIRRORED_COLUMNS
     yield Hypothesis(
         "pose_inverted",
@@ -111,9 +114,7 @@ def catalogue(
     yield from (_inverted_axes(rows) for rows in (*_NAMED_AXES, *(r for r in _ALL_AXES if r not in _NAMED_AXES)))
 
 
-def _depth_mistakes(
-    declared: DepthDeclaration, scale: float | None, device: DepthDeclaration | None
-) -> Iterator[Hypothesis]:
+def _depth_mistakes(declared: DepthDeclaration, device: DepthDeclaration | None) -> Iterator[Hypothesis]:
     up = not declared.bottom_row_first
     yield Hypothesis(
         "rows_mirrored",
@@ -147,31 +148,30 @@ def _depth_mistakes(
             f"reversed_z={device.reversed_z}); near and far are measured here: take your camera's own.",
             declaration=device,
         )
-    yield from (_scaled(declared, factor) for factor in ([scale] if scale else (0.01, 0.001, 100.0, 1000.0)))
 
 
 _UNITS: Final = {0.01: "centimetres", 0.001: "millimetres", 0.3048: "feet", 0.0254: "inches"}
 
 
-def _scaled(declared: DepthDeclaration, factor: float) -> Hypothesis:
-    for named, unit in _UNITS.items():
-        if abs(factor / named - 1.0) < 0.03:
-            factor, sentence = named, f"Depth is in {unit}, the camera and the points are in metres"
-            break
-        if abs(factor * named - 1.0) < 0.03:
-            factor, sentence = 1.0 / named, f"The camera and the points are in {unit}, depth is in metres"
-            return Hypothesis(
-                "world_scale",
-                sentence,
-                f"Multiply camera positions and points by {named:g}, or use your engine's convention preset.",
-                declaration=replace(declared, metres_per_unit=declared.metres_per_unit * factor),
-            )
-    else:
-        sentence = f"Depth and the points differ by a factor of {1.0 / factor:.4g}"
-    unit_m = declared.metres_per_unit * factor
+def _scaled(declared: DepthDeclaration, factor: float, with_points: bool) -> Hypothesis:
+    # Exact unit factors, so that a measured 0.0101 is told, and undone, as centimetres.
+    world = "The camera and the points are" if with_points else "The camera's position is"
+    unit = next((name for name in _UNITS if abs(factor / name - 1.0) < 0.03), None)
+    inverse = next((name for name in _UNITS if abs(factor * name - 1.0) < 0.03), None)
+    if inverse is not None:
+        return Hypothesis(
+            "world_scale",
+            f"{world} in {_UNITS[inverse]}, depth is in metres",
+            f"Multiply {'camera positions and points' if with_points else 'camera positions'} by {inverse:g}, or use "
+            "your engine's convention preset.",
+            declaration=replace(declared, metres_per_unit=declared.metres_per_unit / inverse),
+        )
+    unit_m = declared.metres_per_unit * (factor if unit is None else unit)
     return Hypothesis(
         "depth_scale",
-        sentence,
+        f"Depth and the points differ by a factor of {1.0 / factor:.4g}"
+        if unit is None
+        else f"Depth is in {_UNITS[unit]}. {world} in metres",
         f"Declare DepthDeclaration(metres_per_unit={unit_m:.4g}), or send metres.",
         declaration=replace(declared, metres_per_unit=unit_m),
     )

@@ -130,8 +130,9 @@ class ZeroMQTransport:
         self._context.term()
 
     def _drop(self, *, linger_ms: int) -> None:
-        if self._socket is not None:
+        if self._socket is not None and self._monitor is not None:
             self._socket.disable_monitor()
+            self._monitor.close(linger=0)  # the poller still holds it
             self._socket.close(linger=linger_ms)
         self._socket = self._monitor = None
 

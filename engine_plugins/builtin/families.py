@@ -9,18 +9,26 @@ import numpy as np
 
 from bridge.errors import InvalidValue
 
+from .hills import hills
+from .islands import islands
+from .plaza import plaza
 from .scene import Scene
 from .street import street
 
 __all__ = ["EVALUATION_FAMILIES", "FAMILIES", "TRAINING_FAMILIES", "evaluation_scene", "make_scene", "training_scene"]
 
-FAMILIES: Final[Mapping[str, Callable[[int], Scene]]] = {"street": street}
+FAMILIES: Final[Mapping[str, Callable[[int], Scene]]] = {
+    "street": street,
+    "plaza": plaza,
+    "hills": hills,
+    "islands": islands,
+}
 """Every family by name: a function from a seed to a scene."""
 
-TRAINING_FAMILIES: Final[Mapping[str, float]] = {"street": 1.0}
+TRAINING_FAMILIES: Final[Mapping[str, float]] = {"street": 0.5, "plaza": 0.25, "hills": 0.25}
 """What models may be trained on, with its share of the scenes."""
 
-EVALUATION_FAMILIES: Final = ("street",)
+EVALUATION_FAMILIES: Final = ("islands",)
 """What models are judged on, and used for nothing else."""
 
 

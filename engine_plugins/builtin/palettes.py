@@ -144,7 +144,7 @@ WEATHERS: Final = (
     Weather("at sunset", (5, 9), "ffb488", "4a5796", "f2b08c", 2.0, 0.85, 420, 0.50, lamps=True),
     Weather("under an overcast sky", (40, 60), "f2f4f6", "9fb0bd", "cdd5da", 0.55, 1.25, 420, 0.90),
     Weather("in morning fog", (18, 32), "fff1dc", "b9c6cf", "dadfe0", 1.0, 1.05, 190, 0.60),
-    Weather("at blue dusk", (10, 20), "8fa8d8", "1d2f5c", "6f7fae", 0.55, 0.75, 320, 0.30, lamps=True),
+    Weather("at blue dusk", (10, 20), "8fa8d8", "1d2f5c", "6f7fae", 0.6, 1.35, 360, 0.30, lamps=True),
 )
 
 

@@ -57,8 +57,10 @@ class Raycaster:
         counts = [mesh.triangles for mesh in meshes]
         self.instance = np.repeat(np.arange(-1, len(scene.instances)), counts)
         self._first_moving = counts[0]
+        ends = np.cumsum([0, *counts[1:]])
+        self._spans = [slice(int(low), int(high)) for low, high in zip(ends[:-1], ends[1:], strict=True)]
         self._moving_corners = whole.corners[self._first_moving :]
-        self._moving_instance = self.instance[self._first_moving :]
+        self._moving_normal = _normals(self._moving_corners)
         self.normal = np.empty((whole.triangles, 3), np.float32)
         self.normal[: self._first_moving] = _normals(scene.world.corners)
         self._world = self._tree(scene.world.corners)
@@ -73,9 +75,13 @@ class Raycaster:
         self._time_s = time_s
         self.transforms = self._scene.transforms(time_s)
         if self._moving_corners.shape[0]:
-            matrix = self.transforms[self._moving_instance]
-            corners = np.matmul(self._moving_corners, matrix[:, :3, :3].transpose(0, 2, 1)) + matrix[:, None, :3, 3]
-            self.normal[self._first_moving :] = _normals(corners)
+            corners = np.empty_like(self._moving_corners)
+            normal = self.normal[self._first_moving :]
+            for span, matrix in zip(self._spans, self.transforms, strict=True):
+                rotation = matrix[:3, :3].T
+                np.matmul(self._moving_corners[span], rotation, out=corners[span])
+                corners[span] += matrix[:3, 3]
+                np.matmul(self._moving_normal[span], rotation.astype(np.float32), out=normal[span])
             self._moving = self._tree(corners)
 
     def cast(self, origin: NDArray[np.float64], direction: NDArray[np.float32]) -> Hits:

@@ -1,7 +1,7 @@
 """Pictures of a scene: colour, exact depth and instance ids.
 
 Depth and ids come from the rays through the pixels' centres, and from nothing else: they are what the followed points
-are seeded on. Colour is shaded at the same hits, and again with four rays wherever a pixel borders on another surface.
+are seeded on. Colour is shaded at the same hits, and with three rays more wherever a pixel borders on another surface.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .textures import paint
 
 __all__ = ["RenderedFrame", "Renderer", "View"]
 
-# Four places in the pixel, a rotated square: no two share a row or a column.
-_SUBPIXELS: Final = ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875))
+# Three places in the pixel beside its centre: no two of the four share a row or a column.
+_SUBPIXELS: Final = ((0.15, 0.3), (0.75, 0.1), (0.35, 0.85))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +104,9 @@ class Renderer:
             finer = (self._rays_in_camera(spots) @ rotation.T).astype(np.float32)
             finer_colour = self._shade(origin, finer, self.raycaster.cast(origin, finer))
             # Mixing what is shown, not the light, keeps a bright sky from eating thin dark things.
-            colour[edges] = np.sqrt(np.minimum(finer_colour, 1.0)).reshape(-1, len(_SUBPIXELS), 3).mean(axis=1) ** 2
+            mixed = np.sqrt(np.minimum(finer_colour, 1.0)).reshape(-1, len(_SUBPIXELS), 3).sum(axis=1)
+            mixed += np.sqrt(np.minimum(colour[edges], 1.0))
+            colour[edges] = (mixed / (len(_SUBPIXELS) + 1)) ** 2
         rgb = to_srgb8(colour).reshape(self.intrinsics.height, self.intrinsics.width, 3)
         return RenderedFrame(view.camera, view.depth, view.instance_ids, rgb)
 
@@ -149,32 +151,34 @@ class Renderer:
     def _shade(self, origin: NDArray[np.float64], direction: NDArray[np.float32], hits: Hits) -> NDArray[np.float32]:
         """Linear colour of rays, (n, 3)."""
         air = self.scene.atmosphere
-        length = np.sqrt((direction**2).sum(axis=1))
+        length = np.sqrt(np.einsum("nc,nc->n", direction, direction))
         unit = direction / length[:, None]
         colour = np.empty_like(direction)
-        at = np.flatnonzero(np.isfinite(hits.distance))
-        sky = np.flatnonzero(np.isinf(hits.distance))
-        colour[sky] = air.sky(unit[sky])
+        is_hit = np.isfinite(hits.distance)
+        at, above = np.flatnonzero(is_hit), np.flatnonzero(~is_hit)
+        if above.size:
+            colour[above] = air.sky(unit.take(above, axis=0))
         if at.size == 0:
             return colour
-        unit, triangle = unit[at], hits.triangle[at]
-        distance_m = hits.distance[at] * length[at]
-        normal = self.raycaster.normal[triangle]
+        unit, triangle, along = unit.take(at, axis=0), hits.triangle.take(at), hits.distance.take(at)
+        distance_m = along * length.take(at)
+        normal = self.raycaster.normal.take(triangle, axis=0)
         cosine = np.einsum("nc,nc->n", normal, unit)
-        normal = np.where(cosine[:, None] > 0, -normal, normal)
+        normal *= -np.sign(cosine)[:, None]
         cosine = np.abs(cosine)
-        surface = np.einsum("nk,nkc->nc", hits.weights[at], self.raycaster.surface[triangle])
+        weights = hits.weights.take(at, axis=0)
+        surface = np.einsum("nk,nkc->nc", weights, self.raycaster.surface.take(triangle, axis=0))
         # Half way between the footprint across and along the view: sharp enough on roads, calm enough far away.
         footprint = distance_m / np.float32(self.intrinsics.fx_px) / np.sqrt(np.maximum(cosine, 0.02))
-        painted = paint(self.scene.materials, self.raycaster.material[triangle], surface[:, :2], footprint)
-        point = origin.astype(np.float32) + hits.distance[at, None] * direction[at]
+        painted = paint(self.scene.materials, self.raycaster.material.take(triangle), surface[:, :2], footprint)
+        point = origin.astype(np.float32) + along[:, None] * direction.take(at, axis=0)
         light = air.light(normal, self._sunlit(point, normal, distance_m), surface[:, 2])
-        seen = painted.colour * (light + (painted.glow[:, None]))
+        seen = painted.colour * (light + painted.glow[:, None])
         glossy = np.flatnonzero(painted.gloss > 0)
         if glossy.size:
             mirrored = unit[glossy] + 2.0 * cosine[glossy, None] * normal[glossy]
             fresnel = painted.gloss[glossy] * (0.12 + 0.88 * (1.0 - cosine[glossy]) ** 4)
-            seen[glossy] += (air.sky(mirrored) - seen[glossy]) * fresnel[:, None]
+            seen[glossy] += (air.sky(mirrored, detailed=False) - seen[glossy]) * fresnel[:, None]
         colour[at] = air.hazed(seen, unit, distance_m)
         return colour
 
@@ -187,7 +191,7 @@ class Renderer:
         facing = np.flatnonzero(share > 0)
         if self._shadows and facing.size:
             # Off the surface by more than a float32 ray is wrong, so that no surface shades itself.
-            lift = (0.01 + 2e-4 * distance_m[facing])[:, None]
-            shaded = self.raycaster.blocked(point[facing] + lift * normal[facing], to_sun)
+            lift = (0.01 + 2e-4 * distance_m.take(facing))[:, None]
+            shaded = self.raycaster.blocked(point.take(facing, axis=0) + lift * normal.take(facing, axis=0), to_sun)
             share[facing[shaded]] = 0.0
         return share

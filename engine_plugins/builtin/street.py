@@ -10,7 +10,7 @@ import numpy as np
 from .atmosphere import Atmosphere, Weather
 from .ground import Ground
 from .materials import Materials, Pattern
-from .mesh import Mesh, cuboid, merge, placement, ribbon
+from .mesh import Mesh, cuboid, merge, placement, polygon, ribbon
 from .motion import CameraMotion, LaneDrive, LoopPath, OrbitCamera, PathCamera, Swing
 from .palettes import Palette, pick_palette, pick_weather
 from .props import bus, car, choose, house, lamp, person, tower, trees, truck
@@ -39,6 +39,7 @@ class _Plan:
     tallest_m: float
     urban: float
     parts: list[Mesh]
+    tops: list[tuple[float, float, float]]
 
     @property
     def front_m(self) -> float:
@@ -52,12 +53,12 @@ def street(seed: int) -> Scene:
     plan = _plan(rng)
     _lay_land(plan)
     _lay_road(plan)
-    heights = _build_houses(plan)
+    _build_houses(plan)
     _plant(plan)
     _furnish(plan)
     if plan.urban > 0.55:
         _raise_skyline(plan)
-    camera, words, gap = _camera(plan, max(heights, default=6.0))
+    camera, words, gap = _camera(plan)
     place = "city street" if plan.urban > 0.7 else "town street" if plan.urban > 0.35 else "village road"
     return Scene(
         family="street",
@@ -90,6 +91,7 @@ def _plan(rng: np.random.Generator) -> _Plan:
         tallest_m=6.0 + 22.0 * urban,
         urban=urban,
         parts=[],
+        tops=[],
     )
 
 
@@ -134,10 +136,9 @@ def _lay_road(plan: _Plan) -> None:
         plan.parts.append(sheet.placed(placement(path.point(spot) + (0, 0, low), yaw_rad=yaw)))
 
 
-def _build_houses(plan: _Plan) -> list[float]:
-    """Put houses on both sides where they keep clear of the road; return their heights."""
+def _build_houses(plan: _Plan) -> None:
+    """Put houses on both sides where they keep clear of the road."""
     rng, path, lit = plan.rng, plan.path, plan.weather.lamps
-    heights: list[float] = []
     density = 0.55 + 0.4 * plan.urban
     for side in (1.0, -1.0):
         along = rng.uniform(0.0, 8.0)
@@ -162,8 +163,7 @@ def _build_houses(plan: _Plan) -> list[float]:
             build = tower if tall else house
             mesh = build(rng, plan.materials, plan.palette, (length, width, height), lit)
             plan.parts.append(mesh.placed(transform))
-            heights.append(height if tall else 1.9 * height)
-    return heights
+            plan.tops.append((spot[0], spot[1], spot[2] + (height + 3.0 if tall else 1.9 * height + 1.0)))
 
 
 def _plant(plan: _Plan) -> None:
@@ -207,7 +207,7 @@ def _furnish(plan: _Plan) -> None:
 
 def _raise_skyline(plan: _Plan) -> None:
     rng = plan.rng
-    angle, distance = rng.uniform(0, 2 * np.pi, _SKYLINE), rng.uniform(190.0, 420.0, _SKYLINE)
+    angle, distance = rng.uniform(0, 2 * np.pi, _SKYLINE), rng.uniform(235.0, 440.0, _SKYLINE)
     spots = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
     base = plan.ground.at(*spots.T) - 4.0
     walls = [
@@ -254,7 +254,7 @@ def _traffic(plan: _Plan, gap_m: float) -> tuple[Instance, ...]:
     return tuple(instances)
 
 
-def _camera(plan: _Plan, roofs_m: float) -> tuple[CameraMotion, str, float]:
+def _camera(plan: _Plan) -> tuple[CameraMotion, str, float]:
     """Return the camera, words for it, and how much of its lane it needs for itself."""
     rng, path = plan.rng, plan.path
     speed = plan.lane_speed_mps
@@ -285,8 +285,20 @@ def _camera(plan: _Plan, roofs_m: float) -> tuple[CameraMotion, str, float]:
     if style == 5:
         height, forward = Swing(float(rng.uniform(17.0, 32.0)), 2.0, 33.0), float(rng.uniform(3.0, 7.0))
         return PathCamera(path, 0.0, forward, still, height, yaw, Swing(-0.38)), "seen from a drone that flies over it", 0.0
-    spot = path.point(float(rng.uniform(0, path.length_m)))
+    return _circling(plan), "the camera circles above it", 0.0
+
+
+def _circling(plan: _Plan) -> CameraMotion:
+    """A camera that goes round a spot of the road, above all roofs and trees near it."""
+    rng = plan.rng
+    spot = plan.path.point(float(rng.uniform(0, plan.path.length_m)))
     period = float(rng.uniform(70.0, 150.0)) * (1.0 if rng.random() < 0.5 else -1.0)
-    radius, height = Swing(float(rng.uniform(30.0, 48.0)), 3.0, 41.0), Swing(roofs_m + float(rng.uniform(6.0, 12.0)), 2.0, 27.0)
-    orbit = OrbitCamera((spot[0], spot[1], spot[2]), radius, height, period, float(rng.uniform(0, 6.28)), Swing(0.0, 0.12, 37.0), still)
-    return orbit, "the camera circles above it", 0.0
+    around = spot[:2] + np.concatenate([polygon(24, radius) for radius in (20.0, 36.0, 52.0)])
+    highest = float(plan.ground.at(*around.T).max()) + 15.0
+    for x, y, top in plan.tops:
+        if np.hypot(x - spot[0], y - spot[1]) < 68.0:
+            highest = max(highest, top)
+    height = Swing(highest - spot[2] + float(rng.uniform(4.0, 9.0)), 2.0, 27.0)
+    radius = Swing(float(rng.uniform(30.0, 48.0)), 3.0, 41.0)
+    centre = (float(spot[0]), float(spot[1]), float(spot[2]))
+    return OrbitCamera(centre, radius, height, period, float(rng.uniform(0, 6.28)), Swing(0.0, 0.12, 37.0), Swing(0.0))

@@ -22,6 +22,11 @@ _LATTICE: Final = 256
 # One fixed lattice of random numbers for all scenes: patterns differ by their place and their colours.
 _RANDOM: Final = np.random.default_rng(20251213).random((_LATTICE, _LATTICE), dtype=np.float32)
 
+# Each lattice point with its three neighbours at greater x, y: one look-up instead of four.
+_NEIGHBOURS: Final = np.stack(
+    [np.roll(_RANDOM, (-dy, -dx), axis=(0, 1)) for dy in (0, 1) for dx in (0, 1)], axis=-1
+).reshape(-1, 4)
+
 
 class SurfaceColour(NamedTuple):
     """What `paint` found: colour (n, 3) linear, gloss (n,), glow (n,), float32."""
@@ -56,23 +61,18 @@ def paint(table: MaterialTable, row: NDArray[np.int32], uv: _F, footprint_m: _F)
         uv: (n, 2) float32, metres.
         footprint_m: (n,) float32, width of the pixel on the surface, metres.
     """
-    colour = table.colours[row, 0]
-    gloss = table.gloss[row]
-    glow = table.glow[row]
-    pattern = table.pattern[row]
-    for kind in np.unique(pattern):
+    colour = table.colours[:, 0].take(row, axis=0)
+    gloss, glow, pattern = table.gloss.take(row), table.glow.take(row), table.pattern.take(row)
+    for kind in np.flatnonzero(np.bincount(pattern)):
         if kind == Pattern.PLAIN:
             continue
         at = np.flatnonzero(pattern == kind)
-        rows = row[at]
-        size = table.size_m[rows]
-        scaled = uv[at] / size
-        width = np.maximum(footprint_m[at, None] / size, 1e-4)
-        colours = table.colours[rows]
-        samples = _Samples(
-            scaled[:, 0], scaled[:, 1], width[:, 0], width[:, 1],
-            colours[:, 0], colours[:, 1], colours[:, 2], size, rows, gloss[at], glow[at],
-        )  # fmt: skip
+        rows = row.take(at)
+        size = table.size_m.take(rows, axis=0)
+        u, v = (uv.take(at, axis=0) / size).T
+        width_u, width_v = np.maximum(footprint_m.take(at)[:, None] / size, 1e-4).T
+        a, b, c = (table.colours[:, i].take(rows, axis=0) for i in range(3))
+        samples = _Samples(u, v, width_u, width_v, a, b, c, size, rows, gloss.take(at), glow.take(at))
         colour[at], gloss[at], glow[at] = _PAINTERS[Pattern(kind)](samples)
     return SurfaceColour(colour, gloss, glow)
 
@@ -81,12 +81,12 @@ def value_noise(x: _F, y: _F) -> _F:
     """Return smooth noise in 0..1 whose patches are one unit wide; it repeats every 256 units."""
     floor_x, floor_y = np.floor(x), np.floor(y)
     fx, fy = x - floor_x, y - floor_y
-    column, line = floor_x.astype(np.int64) & 255, floor_y.astype(np.int64) & 255
+    column, line = floor_x.astype(np.int32) & 255, floor_y.astype(np.int32) & 255
     fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
-    next_column, next_line = (column + 1) & 255, (line + 1) & 255
-    low = _RANDOM[line, column] * (1 - fx) + _RANDOM[line, next_column] * fx
-    high = _RANDOM[next_line, column] * (1 - fx) + _RANDOM[next_line, next_column] * fx
-    mixed: _F = low * (1 - fy) + high * fy
+    corners = _NEIGHBOURS.take(line * _LATTICE + column, axis=0)
+    low = corners[:, 0] + (corners[:, 1] - corners[:, 0]) * fx
+    high = corners[:, 2] + (corners[:, 3] - corners[:, 2]) * fx
+    mixed: _F = low + (high - low) * fy
     return mixed
 
 

@@ -134,6 +134,7 @@ class ZeroMQFrontend:
         self._reactor.unwatch(self._socket)
         self._reactor.unwatch(self._monitor)
         self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
 
     def _readable(self) -> None:

@@ -54,7 +54,6 @@ CREDIT_TICKS: Final = CLIP_TICKS + 16
 MAX_PENDING_CUTS: Final = 16
 MAX_PENDING_PROMPTS: Final = 1024
 MAX_PROMPT_CHARACTERS: Final = 8192
-SATURATION_WARNING: Final = 0.2
 
 SessionMessage = TickMessage | PromptChange | Cut | Finish | Cancel
 _Kept = FrameMessage | ClipDone | Notice | Closed
@@ -258,12 +257,12 @@ class Session:
                 "depth_range.zero",
                 f"All depth is {depth_range.near_m:g} m: the dense control is flat grey. Is the camera inside a wall?",
             )
-        elif saturated > SATURATION_WARNING:
-            fits = f" near {fitting.near_m:.3g} m and far {fitting.far_m:.3g} m would fit this clip." if fitting else ""
+        elif fitting is not None:
             self._notice(
                 "depth_range.saturated",
                 f"{saturated:.0%} of the depth lies outside near {depth_range.near_m:.3g} m .. "
-                f"far {depth_range.far_m:.3g} m and is black or white;{fits}",
+                f"far {depth_range.far_m:.3g} m and is plain black or white; near {fitting.near_m:.3g} m and "
+                f"far {fitting.far_m:.3g} m would fit this clip.",
             )
 
     def frame(self, number: int, image: Plane) -> None:

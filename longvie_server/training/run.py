@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+import torch.distributed as dist
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -28,9 +29,9 @@ STATE_FILE: Final = "state.safetensors"
 LOG_FILE: Final = "log.jsonl"
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the source of all randomness of one step."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Return the source of all randomness of one step of one process."""
+    return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 1009 + rank) % 2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,14 @@ def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str
 class Run:
     """The module, its average and its optimizer, stepped and saved together.
 
+    Where `torch.distributed` is initialised, gradients are averaged over its processes and the first one writes.
+
     Args:
         folder: where the run lives; made when missing.
         module: what is trained, in place.
+        optimizer: of the module's parameters.
         schedule: of the learning rate; its `steps` is the length of the run.
+        clip_norm: longest gradient that is stepped along.
         ema_decay: of the weights' average.
         resume: go on from the folder's checkpoint if there is one.
     """
@@ -95,23 +100,22 @@ class Run:
         self,
         folder: Path,
         module: nn.Module,
+        optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         *,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.01,
         clip_norm: float = 1.0,
         ema_decay: float = 0.998,
         resume: bool = True,
     ) -> None:
         self.folder = folder
         self.module = module
+        self.optimizer = optimizer
         self.schedule = schedule
         self.clip_norm = clip_norm
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(module, weight_decay=weight_decay), lr=schedule.peak, betas=betas, foreach=True
-        )
         self.ema = Ema(module, decay=ema_decay)
         self.step = 0
+        self.processes = dist.get_world_size() if dist.is_initialized() else 1
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
         folder.mkdir(parents=True, exist_ok=True)
         if resume and (folder / STATE_FILE).exists():
             self._load()
@@ -142,20 +146,35 @@ class Run:
             group["lr"] = self.schedule.at(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._share_gradients()
         norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm, foreach=True))
         self.optimizer.step()
         self.step += 1
         self.ema.update(self.module, self.step)
         return norm
 
+    def _share_gradients(self) -> None:
+        if self.processes == 1:
+            return
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.processes
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
     def log(self, **figures: float) -> None:
         """Append one line of figures to the run's log."""
+        if self.rank:
+            return
         line = {"step": self.step, "time": round(time.time(), 1), **{k: round(v, 5) for k, v in figures.items()}}
         with (self.folder / LOG_FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def save(self) -> None:
         """Write the checkpoint."""
+        if self.rank:
+            return
         tensors: dict[str, Tensor] = {"step": torch.tensor(self.step)}
         tensors.update({f"module.{k}": v.detach().contiguous() for k, v in self.module.state_dict().items()})
         tensors.update({f"ema.{k}": v.contiguous() for k, v in self.ema.weights.items()})

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from engine_plugins.builtin import Renderer, Scene, capture_clip, training_scene
 
 from bridge.tick import CLIP_STRIDE
+from engine_plugins.builtin import Renderer, Scene, capture_clip, training_scene
 
 from ..control.clip_geometry import ClipGeometry
 from ..control.dense import measure_depth_range

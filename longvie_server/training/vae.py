@@ -16,17 +16,42 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    WanAttentionBlock,
+    WanCausalConv3d,
+    WanResample,
+    WanResidualBlock,
+)
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from bridge.tick import CLIP_TICKS
 
 from ..world_model.longvie2.framewise_vae import decode_chunks, encode_moments
-from .run import Run, Schedule, step_generator
+from .muon import Muon
+from .run import STATE_FILE, Run, Schedule, step_generator
 from .store import SceneStore, StoredScene
 
-__all__ = ["VaeConfig", "latent_statistics", "reconstruct", "to_model_range", "train_vae"]
+__all__ = ["Crops", "VaeConfig", "latent_statistics", "prepare", "reconstruct", "to_model_range", "train_vae"]
 
 _PYRAMID_LEVELS: Final = 3
-_LATENT_STRIDE: Final = 4
+_CHECKED: Final = slice(40, 57)
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """How large a piece of video a step sees.
+
+    Args:
+        frames: 1 + 4k.
+        height, width: pixels, multiples of 8.
+        batch: pieces per step.
+    """
+
+    frames: int
+    height: int
+    width: int
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +59,75 @@ class VaeConfig:
     """One training of the VAE.
 
     Args:
-        scenes: the scene store's folder.
+        scenes: the scene store's folder; scenes that are added while it trains are taken in at the next check.
+        held_out: a store whose scenes are only measured on.
         folder: of the run.
         steps: of the whole run; a resumed run goes on to this number.
-        frames: per crop in time, 1 + 4k.
+        early, late: crops before and after `late_from` (a share of the steps): many cheap steps come first.
         rgb_share: of the crops that show the truth; the others are halved between dense and sparse.
         noise: deviation of the posterior; the latents' own is about 1, so the decoder learns to bear errors.
         prior: weight of the latents' mean square.
-        held_out: scenes at the end of the list that are never trained on.
     """
 
     scenes: Path
+    held_out: Path
     folder: Path
-    steps: int = 2400
-    frames: int = 9
-    batch: int = 1
-    learning_rate: float = 1.5e-3
+    steps: int = 1800
+    early: Crops = Crops(5, 32, 48, batch=4)
+    late: Crops = Crops(9, 80, 144)
+    late_from: float = 0.7
+    learning_rate: float = 2e-2
     rgb_share: float = 0.6
     sharpness: float = 1.0
-    noise: float = 0.1
+    noise: float = 0.05
     prior: float = 1e-3
-    held_out: int = 8
     seed: int = 1
-    check_every: int = 100
+    check_every: int = 200
 
 
 def train_vae(config: VaeConfig, vae: AutoencoderKLWan) -> Run:
     """Train the VAE in place, resuming the folder's run; return the run, whose `ema` holds the weights to keep."""
-    store = SceneStore(config.scenes)
-    names = store.names()
-    train, held_out = names[: -config.held_out], names[-config.held_out :]
-    scenes = [store.load(name) for name in train]
+    store, held_out = SceneStore(config.scenes), SceneStore(config.held_out)
     vae.requires_grad_(True)
-    # Stays in eval mode: dropout is zero anyway, and drawing its masks would take most of a step on a CPU.
-    run = Run(config.folder, vae, Schedule(config.learning_rate, config.steps), ema_decay=0.995)
+    if not (config.folder / STATE_FILE).exists():
+        prepare(vae)
+    optimizer = Muon(vae.parameters(), lr=config.learning_rate)
+    run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.99)
+    scenes = [store.load(name) for name in store.names()]
     for step in run.steps("training the VAE"):
-        generator = step_generator(config.seed, step)
-        crops = [
-            _crop(scenes[_draw(generator, len(scenes))], config.frames, config.rgb_share, generator)
-            for _ in range(config.batch)
-        ]
-        video = torch.cat([to_model_range(crop) for crop in crops])
-        loss, pixel_error = _loss(vae, video, config, generator)
+        generator = step_generator(config.seed, step, run.rank)
+        crops = config.early if step < config.late_from * config.steps else config.late
+        pieces = [_crop(scenes[_draw(generator, len(scenes))], crops, config, generator) for _ in range(crops.batch)]
+        loss, pixel_error = _loss(vae, torch.cat([to_model_range(piece) for piece in pieces]), config, generator)
         run.backward(loss)
         if run.step % config.check_every == 0 or run.step == config.steps:
             run.save()
-            figures = {f"psnr_{k}": v for k, v in _held_out_psnr(vae, store, held_out).items()}
-            run.log(loss=loss.item(), l1=pixel_error.item(), **figures)
+            if run.rank == 0:
+                run.log(loss=loss.item(), l1=pixel_error.item(), scenes=len(scenes), **_held_out_psnr(vae, held_out))
+            scenes = [store.load(name) for name in store.names()]
     return run
+
+
+@torch.no_grad()
+def prepare(vae: AutoencoderKLWan) -> None:
+    """Begin as a nearly linear network: residual branches say nothing, the plain path keeps its scale."""
+    for module in vae.modules():
+        if isinstance(module, WanResidualBlock):
+            nn.init.zeros_(module.conv2.weight)
+        elif isinstance(module, WanAttentionBlock):
+            nn.init.zeros_(module.proj.weight)
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for module in vae.modules():
+        if isinstance(module, WanResidualBlock) and isinstance(module.conv_shortcut, WanCausalConv3d):
+            nn.init.orthogonal_(module.conv_shortcut.weight)
+        elif isinstance(module, WanResample):
+            for conv in module.modules():
+                if isinstance(conv, (nn.Conv2d, nn.Conv3d)):
+                    # PyTorch's default shrinks the variance to a third.
+                    conv.weight.mul_(3**0.5)
+    for conv in (vae.quant_conv, vae.post_quant_conv, vae.encoder.conv_in, vae.decoder.conv_in):
+        conv.weight.mul_(3**0.5)
 
 
 def to_model_range(video: NDArray[np.uint8]) -> Tensor:
@@ -107,15 +153,19 @@ def latent_statistics(vae: AutoencoderKLWan, store: SceneStore, names: list[str]
     return values.mean(1).tolist(), values.std(1).tolist()
 
 
-def _crop(scene: StoredScene, frames: int, rgb_share: float, generator: torch.Generator) -> NDArray[np.uint8]:
+def _crop(scene: StoredScene, crops: Crops, config: VaeConfig, generator: torch.Generator) -> NDArray[np.uint8]:
     """A piece of one of the scene's videos: half of them from a clip's first frame on, which is coded apart."""
     kind = float(torch.rand((), generator=generator))
     clip = _draw(generator, scene.record.clips)
-    first = max(0, _draw(generator, 2 * (82 - frames)) - (82 - frames))
-    if kind < rgb_share:
-        return scene.clip(clip)[first : first + frames]
-    plane = scene.dense if kind < rgb_share + (1 - rgb_share) / 2 else scene.sparse
-    return plane[clip, first : first + frames]
+    room = CLIP_TICKS + 1 - crops.frames
+    first = max(0, _draw(generator, 2 * room) - room)
+    row = _draw(generator, scene.rgb.shape[1] - crops.height + 1)
+    column = _draw(generator, scene.rgb.shape[2] - crops.width + 1)
+    if kind < config.rgb_share:
+        video = scene.clip(clip)
+    else:
+        video = (scene.dense if kind < config.rgb_share + (1 - config.rgb_share) / 2 else scene.sparse)[clip]
+    return video[first : first + crops.frames, row : row + crops.height, column : column + crops.width]
 
 
 def _draw(generator: torch.Generator, count: int) -> int:
@@ -145,12 +195,12 @@ def _band_error(error: Tensor) -> Tensor:
     return total + error.abs().mean()
 
 
-def _held_out_psnr(vae: AutoencoderKLWan, store: SceneStore, names: list[str]) -> dict[str, float]:
+def _held_out_psnr(vae: AutoencoderKLWan, store: SceneStore) -> dict[str, float]:
     """PSNR of reconstruction, dB, over 17 frames of each held-out scene, by kind of video."""
-    errors: dict[str, list[float]] = {"rgb": [], "dense": [], "sparse": []}
-    for name in names:
+    errors: dict[str, list[float]] = {"psnr_rgb": [], "psnr_dense": [], "psnr_sparse": []}
+    for name in store.names():
         scene = store.load(name)
-        for kind, video in (("rgb", scene.clip(0)), ("dense", scene.dense[0]), ("sparse", scene.sparse[0])):
-            pixels = to_model_range(video[40 : 40 + 4 * _LATENT_STRIDE + 1])
+        for kind, video in zip(errors, (scene.clip(0), scene.dense[0], scene.sparse[0]), strict=True):
+            pixels = to_model_range(video[_CHECKED])
             errors[kind].append(float(F.mse_loss(reconstruct(vae, pixels), pixels)))
-    return {kind: float(10 * np.log10(4.0 / np.mean(values))) for kind, values in errors.items()}
+    return {kind: float(10 * np.log10(4.0 / np.mean(values))) for kind, values in errors.items() if values}

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from bridge.errors import WorldModelFailed
 from bridge.tick import CLIP_TICKS
 
+from ..control.dense import measure_depth_range, saturated_fraction
+from ..control.encode import encode_controls
 from ..world_model.interface import ControlClip, StepEvent, StepFrames, StepProgress, WorldModel
 from .events import Painted, Progress
 from .job import ClipJob
 
 __all__ = ["ClipEvent", "make_clip"]
+
+SATURATION_WARNING: Final = 0.2
+"""Where more of the depth than this is plain black or white, the range that would fit is measured as well."""
 
 ClipEvent: TypeAlias = Painted | Progress | StepFrames
 
@@ -69,14 +74,12 @@ def make_clip(
 
 
 def _paint(model: WorldModel, job: ClipJob) -> tuple[Painted, ControlClip]:
-    # Imported here: the parent, which never paints, should not load OpenCV.
-    from ..control.dense import measure_depth_range, saturated_fraction
-    from ..control.encode import encode_controls
-
     real_m = job.geometry.depth_m[: job.measure_ticks]
     depth_range = job.state.depth_range or measure_depth_range(real_m)
     controls = encode_controls(job.geometry, depth_range, height=model.spec.height, width=model.spec.width)
-    return Painted(job.job_id, depth_range, saturated_fraction(real_m, depth_range)), controls
+    saturated = saturated_fraction(real_m, depth_range)
+    fitting = measure_depth_range(real_m) if saturated > SATURATION_WARNING else None
+    return Painted(job.job_id, depth_range, saturated, fitting), controls
 
 
 def _stage(event: StepEvent) -> str:

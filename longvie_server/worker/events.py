@@ -59,11 +59,13 @@ class Painted:
         job_id: of the job.
         depth_range: by which depth became grey; the state's own, or measured.
         saturated_fraction: 0 .. 1, of the real ticks' pixels that lie outside of it.
+        fitting_range: the clip's own p5 and p95, where more than a fifth is outside.
     """
 
     job_id: int
     depth_range: DepthRange
     saturated_fraction: float
+    fitting_range: DepthRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class PlanesAttached:
 
 @dataclass(frozen=True, slots=True)
 class RunClip:
-    """Make the clip whose arrays lie in the block. `history` is how many frames its state has; the rest is the state's."""
+    """Make the clip whose arrays lie in the block; `history` is how many frames its state has."""
 
     job_id: int
     measure_ticks: int
@@ -218,4 +218,9 @@ def _error(value: dict[str, str]) -> BridgeError:
     return error_from_code(**value)
 
 
-_FIELDS: Final[dict[str, Callable[[Any], Any]]] = {"depth_range": _depth_range, "spec": _spec, "error": _error}
+_FIELDS: Final[dict[str, Callable[[Any], Any]]] = {
+    "depth_range": _depth_range,
+    "fitting_range": _depth_range,
+    "spec": _spec,
+    "error": _error,
+}

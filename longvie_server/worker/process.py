@@ -122,7 +122,7 @@ class ChildProcess:
 
 
 def _environment(threads: int | None) -> dict[str, str]:
-    """Return the child's environment: it has to find the very package that starts it, and nothing in the folder it is in."""
+    """Return the child's environment: it finds this very package, and nothing in the folder that it is started in."""
     path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", ""))))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     if threads is not None:

@@ -6,9 +6,11 @@ restarts in a short time without one clip done in between, and no worker is star
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.errors import BridgeError, OutOfOrder, WorldModelFailed
@@ -32,6 +34,8 @@ from .process import WORKER_COMMAND
 from .worker import Worker
 
 __all__ = ["RestartPolicy", "WorkerSupervisor"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +156,9 @@ class WorkerSupervisor:
             self._check_open()
             if self._spec is not None:
                 job.check_size(self._spec.height, self._spec.width)
-            try:
+            # Out of order: it died just now, and its listener waits for this lock to tell so, the job included.
+            with suppress(OutOfOrder):
                 self._worker.submit(job)
-            except OutOfOrder:
-                # It died just now, and its listener waits for this lock to tell so: the job is then interrupted.
-                pass
             self._open_jobs[job.job_id] = job.state.clip
 
     def cancel(self, job_id: int) -> None:
@@ -203,7 +205,7 @@ class WorkerSupervisor:
                 self._deaths.pop(event.job_id, None)
                 if isinstance(event, Done):
                     self._restarts_s.clear()
-        self._on_event(event)
+        self._tell(event)
 
     def _replace(self, cause: Died | LoadFailed) -> None:
         """Tell what became of the dead worker's jobs and start another worker, or none."""
@@ -226,9 +228,16 @@ class WorkerSupervisor:
                 self._worker = self._make()
             worker = self._worker
         for event in events:
-            self._on_event(event)
+            self._tell(event)
         if error is None:
             self._start_replacement(worker)
+
+    def _tell(self, event: SupervisorEvent) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            # The receiver's mistake must not leave the server without a worker.
+            _log.exception("on_event failed on %s", type(event).__name__)
 
     def _start_replacement(self, worker: Worker) -> None:
         try:

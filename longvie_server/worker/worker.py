@@ -69,7 +69,7 @@ class Worker:
         self._ready = False
         self._waiting: deque[ClipJob] = deque()
         self._running: int | None = None
-        self._cancelled: set[int] = set()
+        self._cancelled: list[int] = []
         self._load_error: BridgeError | None = None
         self._closing = False
         self._end: LoadFailed | Died | None = None
@@ -153,19 +153,23 @@ class Worker:
                 )
             if self._spec is not None:
                 job.check_size(self._spec.height, self._spec.width)
-            idle = self._ready and self._running is None
-            self._waiting.append(job)
-            if idle:
-                self._run_next(self._child())
+            if self._ready and self._running is None and self._process is not None:
+                self._send(job, self._process)
+            else:
+                # The listener sends it when its turn comes.
+                self._waiting.append(job)
 
     def cancel(self, job_id: int) -> None:
         """Ask for the end of a job; `Cancelled` follows, or what ended it before. An unknown job is ignored."""
         with self._lock:
             if job_id == self._running and self._process is not None:
                 self._process.send(CancelClip(job_id))
-            elif any(job.job_id == job_id for job in self._waiting):
-                # Told by the listener, when the job's turn comes: events have one thread.
-                self._cancelled.add(job_id)
+                return
+            kept = deque(job for job in self._waiting if job.job_id != job_id)
+            if len(kept) < len(self._waiting):
+                # Its memory is given back now. It is told of by the listener, later: events have one thread.
+                self._waiting = kept
+                self._cancelled.append(job_id)
 
     def close(self) -> None:
         """End the process: asked first, killed after `grace_s`. No event follows; the shared memory is given back."""
@@ -190,27 +194,27 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _child(self) -> ChildProcess:
-        assert self._process is not None, "it was started"
-        return self._process
-
     def _run_next(self, process: ChildProcess) -> list[WorkerEvent]:
         """Send the next waiting job, with the lock held, and return how those ended that cannot be sent."""
-        ended: list[WorkerEvent] = []
-        while self._waiting and self._running is None and self._planes is not None and self._spec is not None:
+        ended: list[WorkerEvent] = [Cancelled(job_id) for job_id in self._cancelled]
+        self._cancelled.clear()
+        while self._waiting and self._running is None:
             job = self._waiting.popleft()
-            if job.job_id in self._cancelled:
-                self._cancelled.discard(job.job_id)
-                ended.append(Cancelled(job.job_id))
-                continue
             try:
-                job.check_size(self._spec.height, self._spec.width)
-                self._planes.write_job(job)
-                process.send(_order(job))
-                self._running = job.job_id
+                self._send(job, process)
             except BridgeError as error:
                 ended.append(Failed(job.job_id, error))
         return ended
+
+    def _send(self, job: ClipJob, process: ChildProcess) -> None:
+        """Send a job to the idle worker, with the lock held."""
+        planes, spec = self._planes, self._spec
+        assert planes is not None, "the worker is ready, hence has the block"
+        assert spec is not None, "the worker is ready, hence has said what its model is"
+        job.check_size(spec.height, spec.width)
+        planes.write_job(job)
+        process.send(_order(job))
+        self._running = job.job_id
 
     def _listen(self, process: ChildProcess) -> None:
         deadline = threading.Timer(self._ready_timeout_s, self._stop_loading, args=(process,))
@@ -271,7 +275,8 @@ class Worker:
 
     def _become_ready(self, process: ChildProcess) -> list[WorkerEvent]:
         with self._lock:
-            assert self._planes is not None and self._spec is not None, "the block was shared before"
+            assert self._planes is not None, "the block was shared before"
+            assert self._spec is not None, "it came with the model"
             self._planes.unlink()
             self._ready = True
             self._lock.notify_all()

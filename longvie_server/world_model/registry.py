@@ -15,12 +15,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.errors import InvalidValue
 
 from .fake import FakeWorldModel
 from .interface import WorldModel
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "load_model"]
 
@@ -93,7 +96,7 @@ def _bundled(folder: Path) -> Path:
             "the bundled checkpoint is missing",
             field="model",
             value=folder,
-            remedy="Install the package again (pip install --force-reinstall longvie-bridge), or make it: longvie train.",
+            remedy="Install the package again (pip install --force-reinstall longvie-bridge), or run longvie train.",
         )
     return folder
 
@@ -137,7 +140,30 @@ def _download(hub_id: str) -> Path:
 
 def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None) -> WorldModel:
     # Imported here: the fake has to start without torch.
+    import torch
+
     from .longvie2.world_model import LongVie2WorldModel
 
-    model: WorldModel = LongVie2WorldModel.from_pretrained(folder, name=name, device=device, threads=threads)
-    return model
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = _torch_device(device)
+    # On a CPU without matrix units 16 bits are slower than 32, and where they are faster, bytes would differ.
+    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype)
+
+
+def _torch_device(device: str) -> torch.device:
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        # Only a tensor on it shows that the device is there.
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidValue(
+            "this machine, or this build of torch, has no such device",
+            field="device",
+            value=device,
+            remedy="Choose auto or cpu, or install torch for your device.",
+        ) from error

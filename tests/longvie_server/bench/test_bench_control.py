@@ -46,7 +46,8 @@ def test_the_made_up_clip_exercises_the_painter() -> None:
     clip = bench_geometry(height=24, width=40)
     assert clip.track_uv.shape == (81, 2500, 2)
     assert np.isinf(clip.depth_m).any()
-    assert (clip.track_uv[-1, :, 0] < 0).any()  # some leave
+    outside = ((clip.track_uv < 0) | (clip.track_uv > 1)).any(axis=2)
+    assert 0 < outside.mean() < 0.1
     assert np.unique(clip.track_depth_m[0]).size > 1000
 
 

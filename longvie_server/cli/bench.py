@@ -1,0 +1,76 @@
+"""`longvie bench`: figures beside something known, measured in the same run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bridge.errors import InvalidValue
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Measure the parts of the road, each beside something known.")
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+
+
+class _Result(Protocol):
+    def table_rows(self) -> list[tuple[str, str, str]]: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+@app.command("wire")
+def wire(
+    transport: Annotated[str, typer.Option(help="zeromq, grpc or both.")] = "both",
+    ticks: Annotated[int, typer.Option(min=100, help="Ticks per side.")] = 600,
+    repeats: Annotated[int, typer.Option(min=1, help="Sides are measured in turn; the best counts.")] = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Ticks into a session, beside a bare one-way stream of the same parts with the same credit."""
+    from ..bench.wire import bench_wire
+
+    if transport not in ("zeromq", "grpc", "both"):
+        raise InvalidValue("unknown", field="--transport", value=transport, remedy="Use zeromq, grpc or both.")
+    transports = ("zeromq", "grpc") if transport == "both" else (transport,)
+    results = {name: bench_wire(name, ticks=ticks, repeats=repeats) for name in transports}
+    _show({f"wire, {name}": result for name, result in results.items()}, json_file)
+
+
+@app.command("control")
+def control(
+    repeats: Annotated[int, typer.Option(min=1, help="Sides are measured in turn; the best counts.")] = 3,
+    json_file: JsonFile = None,
+) -> None:
+    """Control signals of a clip, beside a plain loop of OpenCV rectangles."""
+    from ..bench.control import bench_control
+
+    _show({"control": bench_control(repeats=repeats)}, json_file)
+
+
+@app.command("session")
+def session(
+    clips: Annotated[int, typer.Option(min=4, help="Clips to run.")] = 60,
+    json_file: JsonFile = None,
+) -> None:
+    """Memory over a long session with the fake model, of client and server."""
+    from ..bench.session import bench_session
+
+    _show({"session": bench_session(clips=clips)}, json_file)
+
+
+def _show(results: dict[str, _Result], json_file: Path | None) -> None:
+    console = Console()
+    for title, result in results.items():
+        table = Table("figure", "measured", "wanted", title=title)
+        for row in result.table_rows():
+            table.add_row(*row)
+        console.print(table)
+    if json_file is not None:
+        figures: dict[str, Any] = {title.partition(", ")[2] or title: r.as_json() for title, r in results.items()}
+        json_file.write_text(json.dumps(figures if len(figures) > 1 else next(iter(figures.values())), indent=2) + "\n")

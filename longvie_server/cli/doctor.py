@@ -1,0 +1,50 @@
+"""`longvie doctor`: what is wrong, in plain words, with the fix."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..doctor import Check, check_machine, check_recording, check_server, check_tiny
+
+__all__ = ["doctor"]
+
+_MARKS = {"ok": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]  "}
+
+
+def doctor(
+    server: Annotated[str, typer.Option(help="Look whether this server can be reached: tcp:// or grpc://.")] = "",
+    token: Annotated[str, typer.Option(envvar="LONGVIE_TOKEN", help="Of that server.")] = "",
+    server_key: Annotated[str, typer.Option(help="Of that server, where ZeroMQ is encrypted.")] = "",
+    recording: Annotated[Path | None, typer.Option(help="Look whether this recording's ticks are sound.")] = None,
+) -> None:
+    """Look over this machine, a server and a tick stream.
+
+    The stream: wrong handedness, depth in centimetres, mirrored rows, points that do not lie on the depth, and more.
+    Record a few seconds of your engine (SessionOptions(record_to="shot.mcap")) and pass the file.
+    Exit code 1 where something is wrong.
+    """
+    console = Console()
+    failed = _show(console, check_machine())
+    failed |= _show(console, [check_tiny()])
+    if server:
+        failed |= _show(console, check_server(server, token=token, server_key=server_key, clock=time.perf_counter))
+    if recording is not None:
+        failed |= _show(console, check_recording(recording))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, checks: Iterable[Check]) -> bool:
+    failed = False
+    for check in checks:
+        console.print(f"{_MARKS[check.status]} [bold]{check.name:12}[/bold] {check.text}", highlight=False)
+        if check.remedy:
+            console.print(f"         [green]fix[/green] {check.remedy}", highlight=False)
+        failed |= check.status == "error"
+    return failed

@@ -1,0 +1,133 @@
+"""`longvie doctor`: is everything here, can the server be reached, is the tick stream sound? Findings, not printing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import bridge
+from bridge.errors import BridgeError
+from bridge.recording import Recording
+from bridge.soundness import Severity, examine
+from bridge.tick import CLIP_TICKS
+
+__all__ = ["Check", "check_machine", "check_recording", "check_server", "check_tiny"]
+
+_PACKAGES: Final = {
+    "numpy": "",
+    "pyzmq": "",
+    "grpcio": "",
+    "torch": "server",
+    "diffusers": "server",
+    "transformers": "server",
+    "open3d": "demo",
+    "mcap": "recording",
+    "zstandard": "zstd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: of the thing.
+        status: "ok", "warning" or "error".
+        text: what was found.
+        remedy: what to do about it; empty where all is well.
+    """
+
+    name: str
+    status: str
+    text: str
+    remedy: str = ""
+
+
+def check_machine() -> Iterator[Check]:
+    """Yield what is installed and which device the model would run on."""
+    version = platform.python_version()
+    supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
+    yield Check(
+        "python",
+        "ok" if supported else "warning",
+        f"{version} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "" if supported else "The client is tested on 3.10 to 3.13, the server on 3.10 to 3.12.",
+    )
+    for package, extra in _PACKAGES.items():
+        try:
+            yield Check(package, "ok", importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(
+                package, "warning", "not installed", f"pip install 'longvie-bridge[{extra}]'" if extra else "Reinstall."
+            )
+    if importlib.util.find_spec("torch"):
+        yield from _check_devices()
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    yield Check(
+        "disk", "ok" if free_gb > 2 else "warning", f"{free_gb:.0f} GB free here", "" if free_gb > 2 else "Make room."
+    )
+
+
+def check_tiny() -> Check:
+    """Tell whether the bundled model loads."""
+    from .world_model.registry import load_model
+
+    try:
+        spec = load_model("tiny", device="cpu").spec
+    except BridgeError as error:
+        return Check("tiny", "error", error.problem, error.remedy)
+    return Check("tiny", "ok", f"loads: {spec.width} x {spec.height}, {spec.steps} steps")
+
+
+def check_server(url: str, *, token: str, server_key: str, clock: Callable[[], float]) -> Iterator[Check]:
+    """Yield whether a server answers, with what, and how fast."""
+    began_s = clock()
+    try:
+        with bridge.connect(url, token=token, server_key=server_key, timeout_s=5.0) as server:
+            took_ms = 1000 * (clock() - began_s)
+            yield Check("server", "ok", f"{url} answered after {took_ms:.0f} ms")
+            for model in server.models:
+                yield Check(
+                    "model", "ok", f"{model.name}: {model.width} x {model.height}, {model.fps} fps, {model.steps} steps"
+                )
+    except BridgeError as error:
+        yield Check("server", "error", f"{error.problem} ({error.field} {error.value})", error.remedy)
+
+
+def check_recording(path: Path) -> Iterator[Check]:
+    """Yield whether the ticks of a recording are sound: its first three clips are looked at."""
+    try:
+        recording = Recording.open(path)
+        ticks = list(islice(recording.ticks(), 3 * CLIP_TICKS))
+    except BridgeError as error:
+        yield Check("recording", "error", error.problem, error.remedy)
+        return
+    header = recording.header
+    yield Check("recording", "ok", f"{recording.tick_count} ticks, tracks by {header.track_mode.value}")
+    findings = examine(ticks)
+    for finding in findings:
+        figures = f" ({', '.join(str(figure) for figure in finding.figures)})" if finding.figures else ""
+        status = "error" if finding.severity is Severity.ERROR else "warning"
+        yield Check("ticks", status, f"{finding.sentence}{figures}", finding.remedy)
+    if not findings:
+        yield Check("ticks", "ok", f"{len(ticks)} ticks are sound: units, handedness, rows, points on the depth")
+
+
+def _check_devices() -> Iterator[Check]:
+    import torch
+
+    if not torch.cuda.is_available():
+        yield Check("device", "ok", f"CPU, {torch.get_num_threads()} threads: `tiny` runs here, LongVie 2 needs a GPU")
+        return
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        yield Check("device", "ok", f"cuda:{number} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

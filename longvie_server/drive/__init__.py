@@ -1,0 +1,1 @@
+"""Programs that drive a server: the demo, and rendering a recording again."""

@@ -1,0 +1,90 @@
+"""What is compared: the model, the model with something taken away, and answers that need no model.
+
+Every row turns a held-out scene into as many frames as the truth has. Rows of the model go clip by clip through
+`WorldModel.step` and `WorldState`, as the server runs it, from the first frame alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..world_model.interface import ControlClip, StepFrames, WorldModel, new_state
+from .scenes import HeldOutScene
+
+__all__ = ["MODEL_ROWS", "ROWS", "TRIVIAL_ROWS", "Video", "generate", "trivial"]
+
+Video = NDArray[np.uint8]
+_BLUR_SHARE: Final = 1 / 18
+"""Sigma of the blurred first frame, of its width: details go, areas of colour stay."""
+_GREY: Final = 127
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelRow:
+    """A row of the model: `controls(own, other)` are what it is given, of the scene's own and another scene's."""
+
+    controls: Callable[[ControlClip, ControlClip], ControlClip]
+
+
+def _repeat_first_frame(first: Video, frames: int) -> Video:
+    return np.broadcast_to(first, (frames, *first.shape))
+
+
+def _mean_colour(first: Video, frames: int) -> Video:
+    mean = np.rint(first.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+    return np.broadcast_to(mean, (frames, *first.shape))
+
+
+def _blurred_first_frame(first: Video, frames: int) -> Video:
+    blurred = cv2.GaussianBlur(first, (0, 0), first.shape[1] * _BLUR_SHARE, borderType=cv2.BORDER_REPLICATE)
+    return np.broadcast_to(blurred, (frames, *first.shape))
+
+
+_TRIVIAL: Final[dict[str, Callable[[Video, int], Video]]] = {
+    "repeat_first_frame": _repeat_first_frame,
+    "mean_colour": _mean_colour,
+    "blurred_first_frame": _blurred_first_frame,
+}
+_MODEL: Final = {
+    "model": _ModelRow(lambda own, other: own),
+    "wrong_controls": _ModelRow(lambda own, other: other),
+    # What the encoders paint where there is no depth, and no point.
+    "dense_only": _ModelRow(lambda own, other: ControlClip(own.dense, np.zeros_like(own.sparse))),
+    "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse)),
+}
+TRIVIAL_ROWS: Final = tuple(_TRIVIAL)
+"""Rows that need the scene's first frame and nothing else."""
+MODEL_ROWS: Final = tuple(_MODEL)
+"""Rows that the model generates."""
+ROWS: Final = ("model", *TRIVIAL_ROWS, *MODEL_ROWS[1:])
+"""All rows, in the order of the table."""
+
+
+def trivial(row: str, scene: HeldOutScene) -> Video:
+    """Return a trivial row's answer, of the shape of `scene.rgb`."""
+    return _TRIVIAL[row](scene.rgb[0], len(scene.rgb))
+
+
+def generate(
+    row: str, model: WorldModel, scene: HeldOutScene, other: HeldOutScene, *, seed: int
+) -> Iterator[tuple[int, Video]]:
+    """Yield (clip number, its frames, (81, height, width, 3) uint8), each clip beginning from the one before."""
+    state = new_state(model.spec, first_frame=np.ascontiguousarray(scene.rgb[0]), prompt=scene.caption, seed=seed)
+    for number, (own, others) in enumerate(zip(scene.controls, other.controls, strict=True)):
+        steps = model.step(state, _MODEL[row].controls(own, others))
+        pieces: list[Video] = []
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                state = stop.value
+                break
+            if isinstance(event, StepFrames):
+                pieces.append(event.frames)
+        yield number, np.concatenate(pieces)

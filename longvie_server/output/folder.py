@@ -1,0 +1,129 @@
+"""The folder that a run leaves behind: frames, videos, a strip, a summary.
+
+Frames are written as they come; the summary comes last, so a folder with `summary.json` is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bridge.errors import InvalidValue
+from bridge.tick import CLIP_STRIDE, FPS, Frame
+
+from .continuity import ContinuityMeter
+from .panels import grid, labelled, strip
+from .preview import ControlsAt
+from .video import VideoWriter
+
+__all__ = ["OutputFolder"]
+
+_VIDEO_WIDTH_PX = 640
+_STRIP_MOMENTS = 4
+
+
+class OutputFolder:
+    """Writes a run's frames.
+
+    Args:
+        path: of the folder; made if it is not there.
+        force: replace what an earlier run left in it.
+
+    Raises:
+        InvalidValue: the folder holds an earlier run's result, and `force` is not given.
+    """
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        self.path = path
+        self._frames = path / "frames"
+        if any(self._frames.glob("*.png")) and not force:
+            raise InvalidValue(
+                "holds frames already", field="--out", value=path, remedy="Choose another folder, or add --force."
+            )
+        self._frames.mkdir(parents=True, exist_ok=True)
+        for old in (*self._frames.glob("*.png"), path / "summary.json", path / "session.mcap"):
+            old.unlink(missing_ok=True)
+        self._video: VideoWriter | None = None
+        self._side_by_side: VideoWriter | None = None
+        self._meter = ContinuityMeter()
+        self._moments: list[tuple[str, list[NDArray[np.uint8]]]] = []
+        self._began_s = time.perf_counter()
+        self._count = 0
+        self._clips = 0
+
+    @property
+    def recording(self) -> Path:
+        """Where the session's recording belongs."""
+        return self.path / "session.mcap"
+
+    def write(self, frame: Frame, controls: ControlsAt, reference: NDArray[np.uint8] | None) -> None:
+        """Write a frame, beside the controls and the engine's own picture of its tick."""
+        if controls.index != frame.index:
+            raise AssertionError(f"controls of tick {controls.index} beside frame {frame.index}")
+        if self._video is None:
+            scale = max(1, _VIDEO_WIDTH_PX // frame.image.shape[1])
+            self._video = VideoWriter(self.path / "video.mp4", fps=FPS, scale=scale)
+            self._side_by_side = VideoWriter(self.path / "side_by_side.mp4", fps=FPS)
+            self._meter = ContinuityMeter(frame.index)
+        assert self._side_by_side is not None
+        Image.fromarray(frame.image).save(self._frames / f"{frame.index:06d}.png", compress_level=1)
+        self._video.write(frame.image)
+        pictures = {"depth": controls.dense, "tracks": controls.sparse, "generated": frame.image}
+        if reference is not None:
+            pictures = {"engine": reference, **pictures}
+        width = max(320, min(_VIDEO_WIDTH_PX, frame.image.shape[1]))
+        panels = [labelled(image, name, width=width) for name, image in pictures.items()]
+        self._side_by_side.write(grid(panels, columns=2))
+        if self._count % CLIP_STRIDE == 0 and len(self._moments) < _STRIP_MOMENTS:
+            self._moments.append((f"{self._count / FPS:.0f} s", list(pictures.values())))
+            self._names = list(pictures)
+        self._meter.add(frame.index, frame.image)
+        self._count += 1
+        self._clips = max(self._clips, frame.clip + 1)
+
+    def finish(self, *, timings: Mapping[str, float], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete the videos, write `strip.png` and `summary.json`, and return the summary.
+
+        Args:
+            timings: mean seconds per clip and stage.
+            facts: of the run: model, seed, prompt, numerics and so on.
+        """
+        seconds = time.perf_counter() - self._began_s
+        self.close()
+        if self._moments:
+            Image.fromarray(strip(self._moments, names=self._names, width=288)).save(self.path / "strip.png")
+        summary = {
+            "frames": self._count,
+            "clips": self._clips,
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(self._count / seconds, 3),
+            "seconds_per_stage": {stage: round(value, 4) for stage, value in timings.items()},
+            "continuity": {k: round(v, 4) for k, v in dataclasses.asdict(self._meter.result()).items()},
+            **facts,
+        }
+        (self.path / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        return summary
+
+    def close(self) -> None:
+        """Close the videos."""
+        for video in (self._video, self._side_by_side):
+            if video is not None:
+                video.close()
+        self._video = self._side_by_side = None
+
+    def __enter__(self) -> OutputFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,181 @@
+"""Scenes as latents: all that the denoiser is trained on, encoded once.
+
+In: a scene store, and a pipeline whose VAE is trained. Out: one safetensors file per scene, float16. What the VAE makes
+of a first frame and the zeros behind it soon stops changing, so only its first `HEAD` latent frames are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bridge.tick import HISTORY_FRAMES
+
+from ..world_model.longvie2 import LongVie2Pipeline
+from ..world_model.longvie2.encoders import encode_image
+from ..world_model.longvie2.vae import (
+    MASK_CHANNELS,
+    decode_video,
+    encode_condition,
+    encode_video,
+    to_pixels,
+    to_video,
+)
+from .degrade import Recode, degrade
+from .store import SceneStore, StoredScene
+
+__all__ = ["HEAD", "ClipLatents", "SceneLatents", "encode_scene", "encode_store", "expand_head", "without_controls"]
+
+HEAD: Final = 6
+VARIANTS: Final = 3
+"""Each first frame with its history is kept as it is, and spoilt in two ways."""
+_HEAD_FRAMES: Final = 4 * HEAD - 3
+_GREY: Final = 127
+"""What the dense encoder paints where depth says nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipLatents:
+    """One clip.
+
+    Args:
+        truth, dense, sparse: (z, frames, h, w), normalised latents of the three videos.
+        image_head: (variants, z, HEAD, h, w), of the first frame followed by zeros.
+        dense_head, sparse_head: (z, HEAD, h, w).
+        history: (variants, z, 2, h, w); None for a scene's first clip.
+        image: (variants, tokens, image_dim), the image encoder's.
+    """
+
+    truth: Tensor
+    dense: Tensor
+    sparse: Tensor
+    image_head: Tensor
+    dense_head: Tensor
+    sparse_head: Tensor
+    image: Tensor
+    history: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneLatents:
+    """A scene's clips and its caption."""
+
+    name: str
+    caption: str
+    clips: tuple[ClipLatents, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write `<name>.safetensors`."""
+        tensors = {}
+        for number, clip in enumerate(self.clips):
+            for field in ClipLatents.__slots__:
+                value = getattr(clip, field)
+                if value is not None:
+                    tensors[f"{number}.{field}"] = value.to(torch.float16).contiguous()
+        header = {"caption": self.caption, "clips": str(len(self.clips))}
+        partial = folder / f"{self.name}.partial"
+        save_file(tensors, partial, metadata={"scene": json.dumps(header)})
+        partial.replace(folder / f"{self.name}.safetensors")
+
+    @classmethod
+    def load(cls, path: Path) -> SceneLatents:
+        """Read a scene; its tensors stay float16."""
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["scene"])
+            names = set(file.keys())
+            clips = tuple(
+                ClipLatents(
+                    **{
+                        field: file.get_tensor(f"{n}.{field}") if f"{n}.{field}" in names else None
+                        for field in ClipLatents.__slots__
+                    }
+                )
+                for n in range(int(header["clips"]))
+            )
+        return cls(path.stem, header["caption"], clips)
+
+
+def encode_store(pipeline: LongVie2Pipeline, store: SceneStore, folder: Path, names: list[str]) -> Iterator[str]:
+    """Encode the scenes that are not encoded yet, yielding every name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (folder / f"{name}.safetensors").exists():
+            encode_scene(pipeline, store.load(name)).save(folder)
+        yield name
+
+
+@torch.no_grad()
+def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents:
+    """Return a scene's latents; how its first frames are spoilt depends on its seed alone."""
+    clips = []
+    for number in range(scene.record.clips):
+        random = np.random.default_rng([scene.record.seed, number])
+        before = scene.clip(number - 1)[-HISTORY_FRAMES:] if number else scene.clip(0)[:1]
+        variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
+        videos = [_encode(pipeline, v) for v in (scene.clip(number), scene.dense[number], scene.sparse[number])]
+        # The last three frames of a history never enter the VAE.
+        past = [_encode(pipeline, v[: HISTORY_FRAMES - 3]) for v in variants] if number else None
+        clips.append(
+            ClipLatents(
+                truth=videos[0],
+                dense=videos[1],
+                sparse=videos[2],
+                image_head=torch.stack([_head(pipeline, v[-1:]) for v in variants]),
+                dense_head=_head(pipeline, scene.dense[number][:1]),
+                sparse_head=_head(pipeline, scene.sparse[number][:1]),
+                image=torch.cat([encode_image(pipeline.image_encoder, _video(v[-1:])[:, :, 0]) for v in variants]),
+                history=None if past is None else torch.stack(past),
+            )
+        )
+    return SceneLatents(scene.record.name, scene.record.caption, tuple(clips))
+
+
+@torch.no_grad()
+def without_controls(pipeline: LongVie2Pipeline, *, height: int, width: int, frames: int) -> tuple[Tensor, ...]:
+    """Return the latents of "no depth" and "no points": dense, dense head, sparse, sparse head."""
+    grey = np.full((frames, height, width), _GREY, np.uint8)
+    black = np.zeros((frames, height, width, 3), np.uint8)
+    return (
+        _encode(pipeline, grey),
+        _head(pipeline, grey[:1]),
+        _encode(pipeline, black),
+        _head(pipeline, black[:1]),
+    )
+
+
+def expand_head(head: Tensor, frames: int) -> Tensor:
+    """Return (z, frames, h, w): the head, its last latent frame held to the end."""
+    return torch.cat([head, head[:, -1:].expand(-1, frames - head.shape[1], -1, -1)], dim=1)
+
+
+def _head(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
+    condition = encode_condition(pipeline.vae, _video(image), _HEAD_FRAMES)
+    return condition[0, MASK_CHANNELS:]
+
+
+def _encode(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
+    return encode_video(pipeline.vae, _video(frames))[0]
+
+
+def _video(frames: NDArray[np.uint8]) -> Tensor:
+    return to_video(np.array(frames), device=torch.device("cpu"), dtype=torch.float32)
+
+
+def _recoder(pipeline: LongVie2Pipeline) -> Recode:
+    def recode(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Each frame on its own, so that any number of frames can be coded."""
+        video = _video(frames)[0].permute(1, 0, 2, 3)[:, :, None]
+        decoded = decode_video(pipeline.vae, encode_video(pipeline.vae, video))
+        return to_pixels(decoded[:, :, 0].permute(1, 0, 2, 3)[None])
+
+    return recode

@@ -1,0 +1,225 @@
+"""Training the denoiser: base and control branches together, from scratch, on latents of procedural scenes.
+
+In: a folder of `SceneLatents`, and a pipeline with a trained VAE. Out: a run folder whose average is the transformer.
+The three stages of the paper (controls; spoilt first frames; history) fine-tune a pretrained base. A tiny model has
+none, so all is trained at once, each of them a share of the samples, and everything as the sampler will run it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from bridge.errors import InvalidValue
+
+from ..world_model.longvie2 import LongVie2Pipeline
+from ..world_model.longvie2.vae import MASK_CHANNELS
+from .flow import draw_sigma, flow_loss, make_noisy
+from .latents import VARIANTS, ClipLatents, SceneLatents, expand_head, without_controls
+from .run import Run, Schedule, parameter_groups, step_generator
+from .speed import FrameSelection, install
+
+__all__ = ["WorldBatch", "WorldConfig", "WorldData", "train_world"]
+
+_HISTORY: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorldConfig:
+    """One training of the denoiser.
+
+    Args:
+        latents: the folder of encoded scenes; files that are added are taken in at the next check.
+        folder: of the run.
+        steps: of the whole run; a resumed run goes on to this number.
+        batch: clips per step.
+        seen_frames: latent frames of a clip that a step sees, the first always among them, before `whole_from` (a share
+            of the steps); from there on all are seen, one clip per step.
+        shift: of the noise levels, the sampler's.
+        pure_share: of the samples, that start at pure noise.
+        spoilt_share: of the samples, whose first frame (and history) is spoilt.
+        drop_dense, drop_sparse: share of the samples without that control.
+        dense_scale: lowest factor on the dense branch's tokens; half of the samples draw one, so that dense, which
+            is the easier signal, does not push the sparse one aside.
+    """
+
+    latents: Path
+    folder: Path
+    steps: int = 6000
+    batch: int = 2
+    seen_frames: int = 7
+    whole_from: float = 0.75
+    learning_rate: float = 1e-3
+    shift: float = 5.0
+    pure_share: float = 0.25
+    spoilt_share: float = 0.4
+    drop_dense: float = 0.08
+    drop_sparse: float = 0.08
+    dense_scale: float = 0.3
+    seed: int = 2
+    check_every: int = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorldBatch:
+    """What one step sees; (batch, channels, frames, h, w) where not said otherwise.
+
+    Args:
+        truth: z channels.
+        condition: mask and image latents, 4 + z channels.
+        dense, sparse: 2z + 4 channels.
+        history: z channels, two latent frames, or None.
+        text: (batch, 512, text_dim).
+        image: (batch, tokens, image_dim).
+    """
+
+    truth: Tensor
+    condition: Tensor
+    dense: Tensor
+    sparse: Tensor
+    history: Tensor | None
+    text: Tensor
+    image: Tensor
+
+
+class WorldData:
+    """Encoded scenes in memory, and batches drawn from them."""
+
+    def __init__(self, pipeline: LongVie2Pipeline, folder: Path) -> None:
+        self.pipeline = pipeline
+        self.folder = folder
+        self.scenes: list[SceneLatents] = []
+        self._texts: dict[str, Tensor] = {}
+        self.refresh()
+        if not self.scenes:
+            raise InvalidValue("holds no scene", field="latents", value=folder, remedy="Render and encode some first.")
+        frames = self.scenes[0].clips[0].truth.shape[1]
+        size = {"height": pipeline.config.height, "width": pipeline.config.width, "frames": 4 * frames - 3}
+        self._none = without_controls(pipeline, **size)
+
+    def refresh(self) -> None:
+        """Take in files that were added."""
+        known = {scene.name for scene in self.scenes}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path.stem not in known:
+                self.scenes.append(SceneLatents.load(path))
+
+    def draw(self, config: WorldConfig, frames: list[int], batch: int, generator: torch.Generator) -> WorldBatch:
+        """Return a batch whose clips all have history, or all have none."""
+        number = int(torch.randint(2, (), generator=generator))
+        picks = [self.scenes[int(torch.randint(len(self.scenes), (), generator=generator))] for _ in range(batch)]
+        clips = [self._sample(scene.clips[number], config, frames, generator) for scene in picks]
+        history = [c[4] for c in clips if c[4] is not None]
+        return WorldBatch(
+            truth=torch.stack([c[0] for c in clips]),
+            condition=torch.stack([c[1] for c in clips]),
+            dense=torch.stack([c[2] for c in clips]),
+            sparse=torch.stack([c[3] for c in clips]),
+            history=torch.stack(history) if history else None,
+            text=torch.cat([self._text(scene.caption) for scene in picks]),
+            image=torch.stack([c[5] for c in clips]),
+        )
+
+    def _sample(
+        self, clip: ClipLatents, config: WorldConfig, frames: list[int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+        """Truth, condition, dense, sparse, history and image features of one clip."""
+        spoilt, no_dense, no_sparse, which = torch.rand(4, generator=generator).tolist()
+        variant = 1 + int(which * (VARIANTS - 1)) if spoilt < config.spoilt_share else 0
+        dense, dense_head, sparse, sparse_head = self._none
+        if no_dense >= config.drop_dense:
+            dense, dense_head = clip.dense, clip.dense_head
+        # Never both: a clip without any control is another task.
+        if no_sparse >= config.drop_sparse or no_dense < config.drop_dense:
+            sparse, sparse_head = clip.sparse, clip.sparse_head
+        total = clip.truth.shape[1]
+        mask = torch.zeros(MASK_CHANNELS, total, *clip.truth.shape[2:])
+        mask[:, 0] = 1
+
+        def select(*parts: Tensor) -> Tensor:
+            return torch.cat([part.float()[:, frames] for part in parts])
+
+        return (
+            select(clip.truth),
+            select(mask, expand_head(clip.image_head[variant], total)),
+            select(dense, mask, expand_head(dense_head, total)),
+            select(sparse, mask, expand_head(sparse_head, total)),
+            None if clip.history is None else clip.history[variant].float(),
+            clip.image[variant].float(),
+        )
+
+    def _text(self, caption: str) -> Tensor:
+        if caption not in self._texts:
+            self._texts[caption] = self.pipeline.encode_prompt(caption)
+        return self._texts[caption]
+
+
+def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight: Tensor) -> Run:
+    """Train the pipeline's transformer in place, resuming the folder's run; the run's `ema` holds what to keep.
+
+    Args:
+        config: see there.
+        pipeline: with a trained VAE.
+        channel_weight: (z,) of mean 1, how much each latent channel counts.
+    """
+    transformer = pipeline.transformer
+    transformer.requires_grad_(True)
+    install(transformer)
+    selection = FrameSelection(transformer)
+    data = WorldData(pipeline, config.latents)
+    total = data.scenes[0].clips[0].truth.shape[1]
+    optimizer = torch.optim.AdamW(parameter_groups(transformer, weight_decay=0.01), betas=(0.9, 0.98), foreach=True)
+    run = Run(config.folder, transformer, optimizer, Schedule(config.learning_rate, config.steps, warmup=200))
+    losses: list[float] = []
+    for step in run.steps("training the world model"):
+        generator = step_generator(config.seed, step, run.rank)
+        whole = step >= config.whole_from * config.steps
+        frames = list(range(total)) if whole else _draw_frames(total, config.seen_frames, generator)
+        batch = data.draw(config, frames, 1 if whole else config.batch, generator)
+        selection.choose(frames, total=total, history=0 if batch.history is None else _HISTORY)
+        loss = _step_loss(config, pipeline, batch, channel_weight, generator)
+        run.backward(loss)
+        losses.append(loss.item())
+        if run.step % config.check_every == 0 or run.step == config.steps:
+            run.save()
+            run.log(loss=sum(losses) / len(losses), scenes=len(data.scenes), rate=run.schedule.at(step))
+            losses.clear()
+            data.refresh()
+    return run
+
+
+def _step_loss(
+    config: WorldConfig,
+    pipeline: LongVie2Pipeline,
+    batch: WorldBatch,
+    channel_weight: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    count = batch.truth.shape[0]
+    sigma = draw_sigma(count, shift=config.shift, pure_share=config.pure_share, generator=generator)
+    noisy = make_noisy(batch.truth, batch.history, sigma, generator)
+    low = config.dense_scale
+    scale = low + (1 - low) * torch.rand(count, generator=generator)
+    scale = torch.where(torch.rand(count, generator=generator) < 0.5, torch.ones(count), scale)
+    predicted = pipeline.transformer(
+        torch.cat([noisy.latents, batch.condition], dim=1),
+        1000 * sigma,
+        batch.text,
+        batch.image,
+        batch.dense,
+        batch.sparse,
+        batch.history,
+        dense_scale=scale,
+        return_dict=False,
+    )[0]
+    return flow_loss(predicted, noisy, channel_weight)
+
+
+def _draw_frames(total: int, count: int, generator: torch.Generator) -> list[int]:
+    """The first latent frame and others at random, in order."""
+    others = torch.randperm(total - 1, generator=generator)[: count - 1] + 1
+    return [0, *sorted(others.tolist())]

@@ -1,0 +1,74 @@
+"""A worker whose model does what its name and its clips' prompts say; otherwise it is the fake.
+
+Model names: "refused", "broken", "crash", "never" fail to load, each in its own way; others are the fake's.
+Prompts: see `ScriptedModel.step`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+from bridge.errors import InvalidValue
+from bridge.tick import WorldState
+from longvie_server.worker.child import main
+from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames, StepProgress, WorldModel
+from longvie_server.world_model.registry import load_model
+
+
+class ScriptedModel:
+    def __init__(self, fake: WorldModel) -> None:
+        self._fake = fake
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._fake.spec
+
+    def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
+        word, _, rest = state.prompt.partition(" ")
+        if word == "die":
+            print("about to die", file=sys.stderr, flush=True)
+            os._exit(9)
+        if word == "raise":
+            raise RuntimeError(rest)
+        if word == "endless":
+            done = 0
+            while True:
+                done += 1
+                # As a real step, it takes a while: the parent is told of progress, not flooded.
+                threading.Event().wait(0.01)
+                yield StepProgress("denoise", done, sys.maxsize)
+        if word == "print":
+            print("this goes to the log")
+        frames = 0
+        steps = self._fake.step(state, controls)
+        for event in steps:
+            yield event
+            frames += len(event.frames) if isinstance(event, StepFrames) else 0
+            if frames == 5 and word == "hang":
+                threading.Event().wait()
+            # The first worker hangs; the next one, which finds the mark, goes through.
+            if frames == 5 and word == "hang-once" and not Path(rest).exists():
+                Path(rest).touch()
+                threading.Event().wait()
+        return state
+
+
+def load(name: str, device: str, threads: int | None) -> WorldModel:
+    if name == "refused":
+        raise InvalidValue("no such model", field="model", value=name, remedy="Choose fake.")
+    if name == "broken":
+        raise OSError("weights are torn")
+    if name == "crash":
+        print("segmentation fault, so to speak", file=sys.stderr, flush=True)
+        os._exit(11)
+    if name == "never":
+        threading.Event().wait()
+    return ScriptedModel(load_model(name, device=device, threads=threads))
+
+
+if __name__ == "__main__":
+    sys.exit(main(load=load))

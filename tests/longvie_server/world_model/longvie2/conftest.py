@@ -1,0 +1,131 @@
+"""Shared parts of the LongVie 2 tests: a pipeline of a few thousand weights, and one with the golden weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from longvie_server.world_model.longvie2 import LongVie2Config, LongVie2Pipeline, build
+from longvie_server.world_model.longvie2.configs import ImageEncoderSize, TextEncoderSize, TransformerSize, VaeSize
+from longvie_server.world_model.longvie2.conversion import load_longvie2, load_vae
+from longvie_server.world_model.longvie2.pipeline import ClipInput
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "longvie2"
+
+GOLDEN_CONFIG = LongVie2Config(
+    height=48,
+    width=80,
+    num_inference_steps=4,
+    guidance_scale=5.0,
+    shift=5.0,
+    negative_prompt="bad",
+    transformer=TransformerSize(
+        num_attention_heads=4,
+        attention_head_dim=24,
+        text_dim=64,
+        ffn_dim=192,
+        num_layers=4,
+        control_num_layers=3,
+        control_num_attention_heads=2,
+        control_ffn_dim=96,
+    ),
+    vae=VaeSize(base_dim=8, decoder_base_dim=8, num_res_blocks=1),
+    text_encoder=TextEncoderSize(vocab_size=384, d_model=64, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+    image_encoder=ImageEncoderSize(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=32, patch_size=16
+    ),
+)
+
+MICRO = LongVie2Config(
+    height=16,
+    width=32,
+    num_inference_steps=2,
+    guidance_scale=1.0,
+    shift=5.0,
+    negative_prompt="blurry",
+    transformer=TransformerSize(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=16,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        image_dim=16,
+        rope_max_seq_len=64,
+        control_num_layers=1,
+        control_num_attention_heads=1,
+        control_ffn_dim=16,
+    ),
+    vae=VaeSize(
+        base_dim=4,
+        decoder_base_dim=4,
+        dim_mult=(1, 2, 2),
+        num_res_blocks=1,
+        temperal_downsample=(True, True),
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+    ),
+    text_encoder=TextEncoderSize(vocab_size=384, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+    image_encoder=ImageEncoderSize(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def golden_file() -> Callable[[str], dict[str, Tensor]]:
+    """Read one of the golden files, by its name without suffix."""
+    return lambda name: load_file(GOLDEN / f"{name}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden_forward() -> dict[str, Tensor]:
+    return load_file(GOLDEN / "forward.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden_run() -> dict[str, Tensor]:
+    return load_file(GOLDEN / "run.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden() -> LongVie2Pipeline:
+    """A pipeline with the golden weights; tests leave it as it is."""
+    pipeline = build(GOLDEN_CONFIG, seed=0)
+    base, dit, control = (load_file(GOLDEN / f"{name}.safetensors") for name in ("base", "dit", "control"))
+    load_longvie2(pipeline.transformer, base=base, dit=dit, control=control)
+    load_vae(pipeline.vae, load_file(GOLDEN / "vae.safetensors"))
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def micro() -> LongVie2Pipeline:
+    """A whole pipeline that makes a clip in a moment; tests leave it as it is."""
+    pipeline = build(MICRO, seed=0)
+    # Random gains: with the ones they start as, a norm that forgot them would pass.
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in pipeline.vae.named_parameters():
+        if name.endswith("gamma"):
+            parameter.data.uniform_(0.5, 1.5, generator=generator)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def micro_clip() -> ClipInput:
+    """81 frames of noise at the micro size, with history."""
+    rng = np.random.default_rng(2)
+    history = rng.integers(0, 256, (8, 16, 32, 3), np.uint8)
+    return ClipInput(
+        image=history[-1],
+        dense=rng.integers(0, 256, (81, 16, 32), np.uint8),
+        sparse=rng.integers(0, 256, (81, 16, 32, 3), np.uint8),
+        history=history,
+    )
