@@ -93,8 +93,10 @@ class TrackSet:
                 value=int(self.visibility.max()),
                 remedy="Use bridge.Visibility.",
             )
-        # One pass in the common case: a sum is finite only where every term is.
-        if not np.isfinite(self.points.sum(dtype=np.float64)):
+        # One pass in the common case: a sum that is finite has finite terms only (an overflow looks closer in vain).
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = self.points.sum()
+        if not np.isfinite(total):
             bad = ~np.isfinite(self.points).all(axis=1) & (self.visibility != Visibility.LOST)
             if bad.any():
                 raise InvalidValue(
@@ -104,7 +106,7 @@ class TrackSet:
                     remedy="Mark points that are gone as lost.",
                 )
         w = self.points[:, 3]
-        if not ((w == 0) | (w == 1) | (self.visibility == Visibility.LOST)).all():
+        if not (w == 1).all() and not ((w == 0) | (w == 1) | (self.visibility == Visibility.LOST)).all():
             raise InvalidValue(
                 "w must be 1 (a surface point) or 0 (a sky direction)",
                 field="tracks.points",

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..errors import InvalidValue, ShapeMismatch
 from .camera import Intrinsics
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["ASPECT_TOLERANCE", "Fit", "FitMap"]
 
@@ -152,6 +154,8 @@ class FitMap:
             )
         if self.is_identity:
             return image
+        from PIL import Image  # only here: inside an engine's own Python there may be no Pillow
+
         left, top, right, bottom = self.place
         inner = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=self.box)
         if self.place == (0, 0, *self.target):

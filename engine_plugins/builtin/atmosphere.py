@@ -124,7 +124,9 @@ class Atmosphere:
         up = normal[:, 2]
         sky_share = (0.62 + 0.38 * up) * openness
         bounce = (0.10 - 0.07 * up) * openness
-        light: _F = self.skylight * sky_share[:, None] + (self.sun * np.float32(max(self.to_sun[2], 0.2))) * bounce[:, None]
+        light: _F = (
+            self.skylight * sky_share[:, None] + (self.sun * np.float32(max(self.to_sun[2], 0.2))) * bounce[:, None]
+        )
         light += self.sun * sunlit[:, None]
         return light
 

@@ -39,7 +39,9 @@ def make_scene(family: str, seed: int) -> Scene:
         InvalidValue: the family is unknown, or the seed negative.
     """
     if family not in FAMILIES:
-        raise InvalidValue("is no scene family", field="family", value=family, remedy=f"Choose from {sorted(FAMILIES)}.")
+        raise InvalidValue(
+            "is no scene family", field="family", value=family, remedy=f"Choose from {sorted(FAMILIES)}."
+        )
     if seed < 0:
         raise InvalidValue("must not be negative", field="seed", value=seed, remedy="Count seeds from 0.")
     return FAMILIES[family](seed)

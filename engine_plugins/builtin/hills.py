@@ -99,7 +99,9 @@ def _settle(plan: _Plan) -> None:
     """Farms, hay bales, rocks and windmills."""
     rng, path = plan.rng, plan.path
     bale = plan.materials.add(Pattern.BANDS, "d8b65a", "b8923f", size=(1.0, 0.35))
-    stone = plan.materials.add(Pattern.STRATA, plan.palette.stone, plan.palette.soil[1], plan.palette.paving, size=(3.0, 0.7))
+    stone = plan.materials.add(
+        Pattern.STRATA, plan.palette.stone, plan.palette.soil[1], plan.palette.paving, size=(3.0, 0.7)
+    )
     for _ in range(26):
         along, side = float(rng.uniform(0, path.length_m)), 1.0 if rng.random() < 0.5 else -1.0
         away = float(rng.uniform(14.0, 60.0))
@@ -114,9 +116,16 @@ def _settle(plan: _Plan) -> None:
             size = (float(rng.uniform(8, 15)), float(rng.uniform(6, 9)), float(rng.uniform(3, 6)))
             mesh = house(rng, plan.materials, plan.palette, size, plan.weather.lamps)
         elif kind < 0.6:
-            mesh = merge([prism(polygon(10, 1.0), 0.0, 1.3, side=bale, foot=0.5).placed(placement((3.0 * k, k % 2, 0))) for k in range(3)])
+            mesh = merge(
+                [
+                    prism(polygon(10, 1.0), 0.0, 1.3, side=bale, foot=0.5).placed(placement((3.0 * k, k % 2, 0)))
+                    for k in range(3)
+                ]
+            )
         elif kind < 0.75:
-            mesh = prism(polygon(6, rng.uniform(1.5, 4.0)), -1.0, rng.uniform(2.0, 6.0), side=stone, taper=0.5, foot=0.6)
+            mesh = prism(
+                polygon(6, rng.uniform(1.5, 4.0)), -1.0, rng.uniform(2.0, 6.0), side=stone, taper=0.5, foot=0.6
+            )
         else:
             _windmill(plan, at, yaw)
             continue
@@ -149,7 +158,11 @@ def _drive(plan: _Plan) -> None:
     while along < plan.path.length_m - 14.0:
         paint, load = choose(rng, plan.palette.paints), choose(rng, plan.palette.paints)
         lit = plan.weather.lamps
-        mesh = truck(plan.materials, paint, load, lit=lit) if rng.random() < 0.5 else car(plan.materials, paint, lit=lit, estate=True)
+        mesh = (
+            truck(plan.materials, paint, load, lit=lit)
+            if rng.random() < 0.5
+            else car(plan.materials, paint, lit=lit, estate=True)
+        )
         motion = LaneDrive(plan.path, along, 0.0, plan.speed_mps, lift_m=0.12)
         plan.instances.append(Instance(len(plan.instances) + 1, mesh, motion))
         along += rng.uniform(22.0, 110.0)
@@ -161,7 +174,9 @@ def _camera(plan: _Plan) -> tuple[CameraMotion, str]:
     yaw = Swing(0.0, float(rng.uniform(0.1, 0.45)), float(rng.uniform(20.0, 36.0)), float(rng.random()))
     style = int(rng.integers(4))
     if style == 0:
-        return PathCamera(path, 0.0, speed, middle, Swing(2.4), yaw, Swing(0.0, 0.03, 15.0)), "the camera follows the track"
+        return PathCamera(
+            path, 0.0, speed, middle, Swing(2.4), yaw, Swing(0.0, 0.03, 15.0)
+        ), "the camera follows the track"
     if style == 1:
         # Above every tree that could stand beside the track, so it may leave it a little.
         height = Swing(float(rng.uniform(30.0, 45.0)), 4.0, 37.0)
@@ -172,4 +187,6 @@ def _camera(plan: _Plan) -> tuple[CameraMotion, str]:
         return PathCamera(path, 0.0, forward, middle, height, yaw, Swing(-0.16)), "the camera rises and sinks"
     aside = Swing(float(rng.uniform(0.7, 1.4)) * (1.0 if rng.random() < 0.5 else -1.0), 0.3, 39.0)
     height = Swing(float(rng.uniform(4.5, 9.0)))
-    return PathCamera(path, 0.0, float(rng.uniform(1.5, 4.0)), middle, height, aside, Swing(-0.05)), "the camera looks aside"
+    return PathCamera(
+        path, 0.0, float(rng.uniform(1.5, 4.0)), middle, height, aside, Swing(-0.05)
+    ), "the camera looks aside"

@@ -74,7 +74,9 @@ def islands(seed: int) -> Scene:
         angle, size = 0.7 * k + rng.uniform(-0.2, 0.2), rng.uniform(14.0, 34.0)
         # A shore reaches to 1.4 of its size: the boats' rings, up to 102 m, stay open water.
         distance = 114.0 + 1.4 * size + rng.uniform(0.0, 50.0)
-        around.append([distance * np.cos(angle), distance * np.sin(angle), size, rng.uniform(4.0, 34.0), rng.uniform(0, 6.28)])
+        around.append(
+            [distance * np.cos(angle), distance * np.sin(angle), size, rng.uniform(4.0, 34.0), rng.uniform(0, 6.28)]
+        )
     plan = _Plan(rng, materials, np.array(middle + around), rock, [], [])
     _spread_sea_and_land(plan, sea, sand, green)
     _build(plan)
@@ -124,7 +126,10 @@ def _build(plan: _Plan) -> None:
     plan.parts.append(prism(polygon(12, 2.3), top - 3.0, top + tall, side=tower, taper=0.62, foot=0.6))
     plan.parts.append(prism(polygon(12, 2.0), top + tall, top + tall + 0.4, side=steel))
     plan.parts.append(prism(polygon(8, 1.3), top + tall + 2.4, top + tall + 3.8, side=plan.paint(), taper=0.0))
-    lens = [cuboid((3.4, 0.9, 1.5), side=materials.plain("fff2b8", glow=1.5)), prism(polygon(6, 0.3), 0.0, 2.0, side=steel)]
+    lens = [
+        cuboid((3.4, 0.9, 1.5), side=materials.plain("fff2b8", glow=1.5)),
+        prism(polygon(6, 0.3), 0.0, 2.0, side=steel),
+    ]
     plan.moving.append((merge(lens), Spin(placement((0.0, 0.0, top + tall + 0.4)), 2, float(rng.uniform(6.0, 12.0)))))
     marble = materials.add(Pattern.BANDS, "e9e2d0", "cfc5ae", size=(1.0, 0.9))
     for px, py, radius, _, _ in plan.peaks:
@@ -133,10 +138,19 @@ def _build(plan: _Plan) -> None:
             x, y = px + away * np.cos(angle), py + away * np.sin(angle)
             ground = float(plan.height(np.array(x), np.array(y)))
             if ground > 1.0 and np.hypot(x, y) > 6.0:
-                plan.parts.append(_ruin(plan, marble).placed(placement((x, y, ground - 0.3), yaw_rad=rng.uniform(0, 6.28))))
+                plan.parts.append(
+                    _ruin(plan, marble).placed(placement((x, y, ground - 0.3), yaw_rad=rng.uniform(0, 6.28)))
+                )
     for _ in range(26):
         angle, away = rng.uniform(0, 6.28), rng.uniform(113.0, 230.0)
-        stack = prism(polygon(6, rng.uniform(2.0, 5.0)), -6.0, rng.uniform(3.0, 17.0), side=plan.rock, taper=rng.uniform(0.3, 0.8), foot=0.7)
+        stack = prism(
+            polygon(6, rng.uniform(2.0, 5.0)),
+            -6.0,
+            rng.uniform(3.0, 17.0),
+            side=plan.rock,
+            taper=rng.uniform(0.3, 0.8),
+            foot=0.7,
+        )
         plan.parts.append(stack.placed(placement((away * np.cos(angle), away * np.sin(angle), 0.0), yaw_rad=angle)))
 
 
@@ -147,7 +161,10 @@ def _ruin(plan: _Plan, marble: int) -> Mesh:
         return prism(polygon(4, rng.uniform(3.0, 6.0)), 0.0, rng.uniform(3.0, 6.0), side=marble, taper=0.0, foot=0.6)
     if kind == 1:
         tops = rng.uniform(1.5, 5.0, 6)
-        row = [prism(polygon(7, 0.5), 0.0, top, side=marble, foot=0.6).placed(placement((2.2 * k - 5.5, 0, 0))) for k, top in enumerate(tops)]
+        row = [
+            prism(polygon(7, 0.5), 0.0, top, side=marble, foot=0.6).placed(placement((2.2 * k - 5.5, 0, 0)))
+            for k, top in enumerate(tops)
+        ]
         return merge([*row, cuboid((13.0, 2.0, 0.6), side=marble, foot=0.7)])
     if kind == 2:
         legs = [cuboid((1.0, 1.0, 4.0), side=plan.rock, at=(x, 0, 0), foot=0.6) for x in (-2.0, 2.0)]
@@ -168,10 +185,16 @@ def _ply(plan: _Plan) -> None:
     for _ in range(int(rng.integers(6, 11))):
         outside = rng.random() < 0.7
         angle, away = rng.uniform(0, 6.28), rng.uniform(105.0, 150.0) if outside else rng.uniform(0.0, 25.0)
-        at = (away * np.cos(angle), away * np.sin(angle), float(rng.uniform(14.0, 40.0) if outside else rng.uniform(38.0, 50.0)))
+        at = (
+            away * np.cos(angle),
+            away * np.sin(angle),
+            float(rng.uniform(14.0, 40.0) if outside else rng.uniform(38.0, 50.0)),
+        )
         drift = (float(rng.uniform(5.0, 12.0)), float(rng.uniform(5.0, 12.0)))
         bob = Swing(0.0, 1.5, float(rng.uniform(12.0, 25.0)), float(rng.random()))
-        plan.moving.append((_balloon(plan), Hover(at, drift, float(rng.uniform(0.6, 1.6)), float(rng.uniform(0, 6.28)), bob)))
+        plan.moving.append(
+            (_balloon(plan), Hover(at, drift, float(rng.uniform(0.6, 1.6)), float(rng.uniform(0, 6.28)), bob))
+        )
 
 
 def _boat(plan: _Plan) -> Mesh:
@@ -181,7 +204,9 @@ def _boat(plan: _Plan) -> Mesh:
     if rng.random() < 0.6:
         cloth = plan.materials.add(Pattern.STRIPES, "f7f3e6", _PAINTS[int(rng.integers(len(_PAINTS)))], size=(0.9, 1.0))
         mast = prism(polygon(6, 0.12), 1.0, 8.0, side=plan.materials.plain("5d4632"))
-        sail = prism(np.array([[-2.6, -0.06], [-0.15, -0.06], [-0.15, 0.06], [-2.6, 0.06]]), 1.7, 7.4, side=cloth, taper=0.08)
+        sail = prism(
+            np.array([[-2.6, -0.06], [-0.15, -0.06], [-0.15, 0.06], [-2.6, 0.06]]), 1.7, 7.4, side=cloth, taper=0.08
+        )
         jib = prism(np.array([[0.2, -0.05], [3.0, -0.05], [3.0, 0.05], [0.2, 0.05]]), 1.4, 6.2, side=cloth, taper=0.08)
         return merge([hull, mast, sail, jib])
     cabin = cuboid((2.2, 1.5, 1.4), side=plan.materials.plain("f2efe6"), cap=plan.paint(), at=(-0.6, 0, 1.0), foot=0.7)
@@ -191,7 +216,9 @@ def _boat(plan: _Plan) -> Mesh:
 def _balloon(plan: _Plan) -> Mesh:
     first, second = plan.rng.choice(len(_PAINTS), 2, replace=False)
     cloth = plan.materials.add(Pattern.STRIPES, _PAINTS[int(first)], _PAINTS[int(second)], size=(1.25 * np.pi, 1.0))
-    envelope = sphere(5.0, material=cloth, rings=10, sectors=16, foot=0.6).placed(placement((0, 0, 8.5), scale=(1.0, 1.0, 1.15)))
+    envelope = sphere(5.0, material=cloth, rings=10, sectors=16, foot=0.6).placed(
+        placement((0, 0, 8.5), scale=(1.0, 1.0, 1.15))
+    )
     return merge([envelope, cuboid((1.4, 1.4, 1.2), side=plan.materials.plain("8a6237"))])
 
 
@@ -211,4 +238,6 @@ def _camera(plan: _Plan) -> tuple[CameraMotion, str]:
         height, words = Swing(float(rng.uniform(10.0, 26.0)), 3.0, 37.0), f"{words}, from high above"
     level = float(np.arctan2(height.mean, ring))
     pitch = Swing(0.6 * level + float(rng.uniform(0.0, 0.06)), 0.03, 17.0)
-    return OrbitCamera((0.0, 0.0, 0.0), Swing(ring, 3.0, 53.0), height, period, float(rng.uniform(0, 6.28)), yaw, pitch), words
+    return OrbitCamera(
+        (0.0, 0.0, 0.0), Swing(ring, 3.0, 53.0), height, period, float(rng.uniform(0, 6.28)), yaw, pitch
+    ), words

@@ -35,9 +35,7 @@ class Mesh:
         transforms = world_from_local.reshape(-1, 4, 4)
         corners = np.einsum("nij,tcj->ntci", transforms[:, :3, :3], self.corners) + transforms[:, None, None, :3, 3]
         copies = transforms.shape[0]
-        return Mesh(
-            corners.reshape(-1, 3, 3), np.tile(self.surface, (copies, 1, 1)), np.tile(self.material, copies)
-        )
+        return Mesh(corners.reshape(-1, 3, 3), np.tile(self.surface, (copies, 1, 1)), np.tile(self.material, copies))
 
     @property
     def triangles(self) -> int:
@@ -54,9 +52,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def placement(
-    at: ArrayLike, *, yaw_rad: ArrayLike = 0.0, scale: ArrayLike = 1.0
-) -> NDArray[np.float64]:
+def placement(at: ArrayLike, *, yaw_rad: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> NDArray[np.float64]:
     """Return `world_from_local`, (4, 4) or (copies, 4, 4): scaled (one number or three), turned about z, put at `at`."""
     position = np.asarray(at, dtype=np.float64)
     copies = position.shape[:-1]
@@ -112,7 +108,9 @@ def prism(
     wall_surface = [(at_low, at_low_next, at_high_next), (at_low, at_high_next, at_high)]
     if taper == 0.0:
         walls, wall_surface = walls[:1], wall_surface[:1]
-    parts = [_soup(np.stack(wall, axis=1), np.stack(at, axis=1), side) for wall, at in zip(walls, wall_surface, strict=True)]
+    parts = [
+        _soup(np.stack(wall, axis=1), np.stack(at, axis=1), side) for wall, at in zip(walls, wall_surface, strict=True)
+    ]
     cap = side if cap is None else cap
     parts.append(_fan(low[::-1], foot, cap))
     if taper > 0.0:
@@ -155,11 +153,11 @@ def sphere(radius: float, *, material: int, rings: int = 6, sectors: int = 10, f
     ring_x[:, -1], ring_y[:, -1] = ring_x[:, 0], ring_y[:, 0]
     south = np.sin(polar)
     south[-1] = 0.0
-    points = radius * np.stack(
-        np.broadcast_arrays(south * ring_x, south * ring_y, np.cos(polar)), axis=-1
-    )
+    points = radius * np.stack(np.broadcast_arrays(south * ring_x, south * ring_y, np.cos(polar)), axis=-1)
     at = np.stack(
-        np.broadcast_arrays(radius * around, radius * (np.pi - polar), foot + (1.0 - foot) * (0.5 + 0.5 * np.cos(polar))),
+        np.broadcast_arrays(
+            radius * around, radius * (np.pi - polar), foot + (1.0 - foot) * (0.5 + 0.5 * np.cos(polar))
+        ),
         axis=-1,
     )
     return _sheet(points, at, material, facing_up=False)
@@ -181,7 +179,9 @@ def heightfield(
     return _sheet(points, at, material, facing_up=True)
 
 
-def ribbon(left: NDArray[np.float64], right: NDArray[np.float64], *, material: int, along_m: NDArray[np.float64]) -> Mesh:
+def ribbon(
+    left: NDArray[np.float64], right: NDArray[np.float64], *, material: int, along_m: NDArray[np.float64]
+) -> Mesh:
     """Return a strip between two lines: u runs along it, v across it with 0 in the middle, positive to the left.
 
     Args:

@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from bridge.geometry.camera import Pose
 
-__all__ = ["CameraMotion", "Hover", "LaneDrive", "LoopPath", "Motion", "OrbitCamera", "PathCamera", "Roll", "Spin", "Swing"]
+__all__ = [
+    "CameraMotion",
+    "Hover",
+    "LaneDrive",
+    "LoopPath",
+    "Motion",
+    "OrbitCamera",
+    "PathCamera",
+    "Roll",
+    "Spin",
+    "Swing",
+]
 
 
 class Motion(Protocol):
@@ -69,7 +80,9 @@ class LoopPath:
         height: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
     ) -> None:
         angle = np.linspace(0.0, 2.0 * np.pi, self._SAMPLES + 1)
-        radius = radius_m * (1.0 + (waves[:, 1, None] * np.cos(waves[:, 0, None] * angle + waves[:, 2, None])).sum(axis=0))
+        radius = radius_m * (
+            1.0 + (waves[:, 1, None] * np.cos(waves[:, 0, None] * angle + waves[:, 2, None])).sum(axis=0)
+        )
         x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
         line = np.stack([x, y, height(x, y)], axis=1)
         line[-1] = line[0]

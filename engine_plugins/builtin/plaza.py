@@ -41,7 +41,9 @@ class _Plan:
     def paint(self) -> int:
         """A new material in one of the place's colours, plain or patterned."""
         first, second = choose(self.rng, self.palette.paints), choose(self.rng, self.palette.walls)
-        pattern = (Pattern.PLAIN, Pattern.CHECKS, Pattern.BANDS, Pattern.STRIPES, Pattern.BLOCKS)[int(self.rng.integers(5))]
+        pattern = (Pattern.PLAIN, Pattern.CHECKS, Pattern.BANDS, Pattern.STRIPES, Pattern.BLOCKS)[
+            int(self.rng.integers(5))
+        ]
         size = float(self.rng.uniform(0.5, 1.1))
         return self.materials.add(pattern, first, second, size=(size, size), gloss=0.25)
 
@@ -112,7 +114,9 @@ def _enclose(plan: _Plan) -> None:
             for shift in (-0.3, 0.0, 0.3):
                 turn = middle + shift * span
                 at = (out * np.cos(turn), out * np.sin(turn), 0.0)
-                plan.parts.append(kinds[int(rng.integers(len(kinds)))].placed(placement(at, scale=rng.uniform(0.9, 1.6))))
+                plan.parts.append(
+                    kinds[int(rng.integers(len(kinds)))].placed(placement(at, scale=rng.uniform(0.9, 1.6)))
+                )
 
 
 def _erect_middle(plan: _Plan) -> None:
@@ -125,7 +129,9 @@ def _erect_middle(plan: _Plan) -> None:
     elif kind == 1:
         for step in range(5):
             height = 0.3 + 0.7 * step
-            plan.parts.append(prism(polygon(4, 4.4 - 0.8 * step, turn_rad=0.78), height, height + 0.7, side=plan.paint(), foot=0.6))
+            plan.parts.append(
+                prism(polygon(4, 4.4 - 0.8 * step, turn_rad=0.78), height, height + 0.7, side=plan.paint(), foot=0.6)
+            )
         plan.parts.append(sphere(1.3, material=plan.paint(), rings=8, sectors=12).placed(placement((0, 0, 5.1))))
     else:
         deck = [prism(polygon(16, 4.6), 0.0, 0.5, side=plan.paint(), foot=0.6)]
@@ -133,7 +139,11 @@ def _erect_middle(plan: _Plan) -> None:
         deck.append(prism(polygon(16, 5.0), 4.2, 6.2, side=plan.paint(), taper=0.0))
         for k in range(8):
             spot = (3.6 * np.cos(0.785 * k), 3.6 * np.sin(0.785 * k), 1.0)
-            deck.append(cuboid((1.3, 0.5, 0.9), side=plan.paint(), at=(0, 0, 0)).placed(placement(spot, yaw_rad=0.785 * k + 1.57)))
+            deck.append(
+                cuboid((1.3, 0.5, 0.9), side=plan.paint(), at=(0, 0, 0)).placed(
+                    placement(spot, yaw_rad=0.785 * k + 1.57)
+                )
+            )
         plan.moving.append((merge(deck), Spin(placement((0.0, 0.0, 0.3)), 2, float(rng.uniform(14.0, 30.0)))))
 
 
@@ -171,7 +181,9 @@ def _sculpture(plan: _Plan) -> Mesh:
         return sphere(wide, material=plan.paint(), rings=7, sectors=10, foot=0.5).placed(placement((0, 0, wide)))
     if kind == 3:
         parts = [
-            cuboid((w, w, tall / 3), side=plan.paint(), foot=0.6).placed(placement((0, 0, k * tall / 3), yaw_rad=0.5 * k))
+            cuboid((w, w, tall / 3), side=plan.paint(), foot=0.6).placed(
+                placement((0, 0, k * tall / 3), yaw_rad=0.5 * k)
+            )
             for k, w in enumerate(rng.uniform(0.6, 1.5, 3) * wide)
         ]
         return merge(parts)
@@ -198,7 +210,9 @@ def _move_on_ring(plan: _Plan, ring_m: float) -> None:
             mesh = sphere(radius, material=plan.paint(), rings=8, sectors=12)
             motion = Roll((0.0, 0.0, 0.12), ring_m, radius, speed, float(angle))
         else:
-            mesh = merge([cuboid((1.2, 1.2, 0.3), side=plan.paint()), cuboid((0.4, 2.6, 0.1), side=plan.paint(), at=(0, 0, 0.3))])
+            mesh = merge(
+                [cuboid((1.2, 1.2, 0.3), side=plan.paint()), cuboid((0.4, 2.6, 0.1), side=plan.paint(), at=(0, 0, 0.3))]
+            )
             bob = Swing(float(rng.uniform(2.5, 7.0)), 0.5, float(rng.uniform(4.0, 9.0)), float(rng.random()))
             motion = Hover((0.0, 0.0, 0.0), (ring_m, ring_m), speed, float(angle), bob)
         plan.moving.append((mesh, motion))

@@ -29,7 +29,14 @@ def trees(materials: Materials, palette: Palette) -> list[Mesh]:
             kinds.append(merge([trunk, ball.placed(placement((0, 0, 3.6), scale=(1.0, 1.0, 1.15)))]))
         elif i % 3 == 1:
             tiers = [
-                prism(polygon(7, 1.9 - 0.5 * k, turn_rad=0.4 * k), 1.2 + 1.5 * k, 3.9 + 1.6 * k, side=crown, taper=0.0, foot=0.5)
+                prism(
+                    polygon(7, 1.9 - 0.5 * k, turn_rad=0.4 * k),
+                    1.2 + 1.5 * k,
+                    3.9 + 1.6 * k,
+                    side=crown,
+                    taper=0.0,
+                    foot=0.5,
+                )
                 for k in range(3)
             ]
             kinds.append(merge([trunk, *tiers]))
@@ -86,7 +93,9 @@ def car(materials: Materials, paint: str, *, lit: bool = False, estate: bool = F
         [
             prism(hull, 0.3, 0.62, side=body, foot=0.35),
             prism(hull, 0.62, 0.92, side=body, taper=0.94),
-            prism(cabin, 0.0, 0.56, side=glass, cap=body, taper=0.78).placed(placement((-0.25 if not estate else -0.5, 0, 0.92))),
+            prism(cabin, 0.0, 0.56, side=glass, cap=body, taper=0.78).placed(
+                placement((-0.25 if not estate else -0.5, 0, 0.92))
+            ),
             wheels(materials, base_m=2.6, track_m=1.66, radius_m=0.34),
             _lights(materials, 2.13, -2.13, 0.6, 0.55, lit),
         ]
@@ -102,9 +111,14 @@ def truck(materials: Materials, paint: str, load: str, *, lit: bool = False) -> 
         [
             cuboid((6.8, 2.0, 0.35), side=materials.plain("34363a"), at=(0, 0, 0.45), foot=0.4),
             cuboid((1.8, 2.1, 1.0), side=cab, at=(2.5, 0, 0.7), foot=0.6),
-            prism(0.5 * np.array([[-1.7, -2.0], [1.7, -2.0], [1.7, 2.0], [-1.7, 2.0]]), 1.7, 2.5, side=glass, cap=cab, taper=0.85).placed(
-                placement((2.5, 0, 0))
-            ),
+            prism(
+                0.5 * np.array([[-1.7, -2.0], [1.7, -2.0], [1.7, 2.0], [-1.7, 2.0]]),
+                1.7,
+                2.5,
+                side=glass,
+                cap=cab,
+                taper=0.85,
+            ).placed(placement((2.5, 0, 0))),
             cuboid((4.7, 2.25, 2.4), side=box, cap=materials.plain(load), at=(-1.0, 0, 0.8), foot=0.6),
             wheels(materials, base_m=4.4, track_m=1.9, radius_m=0.45),
             _lights(materials, 3.4, -3.38, 0.75, 0.8, lit),
@@ -140,7 +154,9 @@ def person(materials: Materials, coat: str, legs: str) -> Mesh:
     )
 
 
-def house(rng: np.random.Generator, materials: Materials, palette: Palette, size: tuple[float, float, float], lit: bool) -> Mesh:
+def house(
+    rng: np.random.Generator, materials: Materials, palette: Palette, size: tuple[float, float, float], lit: bool
+) -> Mesh:
     """Return a house with a gabled roof, chimney and door; `size` is length, width and height of the walls."""
     length, width, height = size
     paint = choose(rng, palette.walls)
@@ -157,12 +173,19 @@ def house(rng: np.random.Generator, materials: Materials, palette: Palette, size
         cuboid((length, width, height), side=wall, cap=plain, foot=0.55),
         gable(length, width, pitch, roof=roof, wall=plain).placed(placement((0, 0, height))),
         cuboid((0.8, 0.8, pitch + 1.0), side=materials.plain("8a5a48"), at=(0.28 * length, 0.12 * width, height)),
-        cuboid((1.4, 0.3, 2.3), side=materials.plain(choose(rng, palette.paints)), at=(0.2 * length, -0.5 * width, 0), foot=0.6),
+        cuboid(
+            (1.4, 0.3, 2.3),
+            side=materials.plain(choose(rng, palette.paints)),
+            at=(0.2 * length, -0.5 * width, 0),
+            foot=0.6,
+        ),
     ]
     return merge(parts)
 
 
-def tower(rng: np.random.Generator, materials: Materials, palette: Palette, size: tuple[float, float, float], lit: bool) -> Mesh:
+def tower(
+    rng: np.random.Generator, materials: Materials, palette: Palette, size: tuple[float, float, float], lit: bool
+) -> Mesh:
     """Return a block of flats or offices with a flat roof, a parapet and a shop front; `size` as for a house."""
     length, width, height = size
     paint, trim = choose(rng, palette.walls), choose(rng, palette.walls)

@@ -118,9 +118,7 @@ class Raycaster:
         rays[:, 3:] = direction
         return self._open3d.core.Tensor.from_numpy(rays)
 
-    def _cast_into(
-        self, tree: Any, rays: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    def _cast_into(self, tree: Any, rays: Any) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         answer = tree.cast_rays(rays, nthreads=self._threads)
         distance = answer["t_hit"].numpy().copy()
         triangle = answer["primitive_ids"].numpy().astype(np.int64)
@@ -145,5 +143,3 @@ def _normals(corners: NDArray[np.float64]) -> NDArray[np.float32]:
     normal = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
     normal /= np.sqrt(np.maximum((normal * normal).sum(axis=1, keepdims=True), 1e-60))
     return normal.astype(np.float32)
-
-

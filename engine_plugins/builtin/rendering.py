@@ -65,7 +65,10 @@ class Renderer:
     def __init__(self, scene: Scene, *, width: int, height: int, shadows: bool = True, threads: int = 1) -> None:
         if width <= 0 or height <= 0:
             raise InvalidValue(
-                "must be positive", field="size", value=f"{width} x {height}", remedy="Give the picture's size in pixels."
+                "must be positive",
+                field="size",
+                value=f"{width} x {height}",
+                remedy="Give the picture's size in pixels.",
             )
         self.scene = scene
         self.intrinsics = Intrinsics.from_fov(fov_x_rad=scene.fov_x_rad, width=width, height=height)

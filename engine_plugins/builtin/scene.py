@@ -72,4 +72,3 @@ class Scene:
         if not self.instances:
             return np.zeros((0, 4, 4))
         return np.stack([instance.motion(time_s) for instance in self.instances])
-

@@ -176,7 +176,9 @@ def _plant(plan: _Plan) -> None:
     lining = lining[rng.random(len(lining)) < 0.75]
     wild = rng.uniform(-260.0, 260.0, (420, 2))
     distance, _ = path.nearest(wild)
-    wild = wild[(distance > plan.front_m + (26.0 if plan.urban > 0.3 else 9.0)) & (rng.random(420) < 1.1 - 0.8 * plan.urban)]
+    wild = wild[
+        (distance > plan.front_m + (26.0 if plan.urban > 0.3 else 9.0)) & (rng.random(420) < 1.1 - 0.8 * plan.urban)
+    ]
     for spots, smallest, largest in ((lining, 0.6, 0.95), (np.column_stack([wild, plan.ground.at(*wild.T)]), 0.8, 1.9)):
         kind = rng.integers(len(kinds), size=len(spots))
         for k, mesh in enumerate(kinds):
@@ -211,12 +213,16 @@ def _raise_skyline(plan: _Plan) -> None:
     spots = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
     base = plan.ground.at(*spots.T) - 4.0
     walls = [
-        plan.materials.add(Pattern.WINDOWS, colour, "3a4652", colour, size=(4.0, 4.5), gloss=0.5, glow=float(plan.weather.lamps))
+        plan.materials.add(
+            Pattern.WINDOWS, colour, "3a4652", colour, size=(4.0, 4.5), gloss=0.5, glow=float(plan.weather.lamps)
+        )
         for colour in plan.palette.walls
     ]
     for i in range(_SKYLINE):
         size = (rng.uniform(12, 26), rng.uniform(12, 26), rng.uniform(20, 30 + 60 * plan.urban))
-        block = cuboid(size, side=walls[int(rng.integers(len(walls)))], cap=plan.materials.plain(plan.palette.stone), foot=0.6)
+        block = cuboid(
+            size, side=walls[int(rng.integers(len(walls)))], cap=plan.materials.plain(plan.palette.stone), foot=0.6
+        )
         plan.parts.append(block.placed(placement((*spots[i], base[i]), yaw_rad=angle[i])))
 
 
@@ -275,16 +281,27 @@ def _camera(plan: _Plan) -> tuple[CameraMotion, str, float]:
         height, turn = Swing(float(rng.uniform(1.7, 3.2))), Swing(aside, 0.15, 28.0)
         return PathCamera(path, 0.0, slow, lane, height, turn, Swing(0.05)), "the camera moves past the houses", 15.0
     if style == 3:
-        spot, turn = float(rng.uniform(0, path.length_m)), Swing(0.0, float(rng.uniform(0.2, 1.0)), float(rng.uniform(50, 80)))
+        spot, turn = (
+            float(rng.uniform(0, path.length_m)),
+            Swing(0.0, float(rng.uniform(0.2, 1.0)), float(rng.uniform(50, 80))),
+        )
         height, creep = Swing(float(rng.uniform(5.0, 9.0))), float(rng.uniform(0.0, 0.8))
         return PathCamera(path, spot, creep, still, height, turn, Swing(-0.12)), "the camera pans slowly", 0.0
     if style == 4:
         height = Swing(12.0, 7.5, float(rng.uniform(36.0, 60.0)), float(rng.random()))
         forward = float(rng.uniform(1.5, 4.0))
-        return PathCamera(path, 0.0, forward, still, height, yaw, Swing(-0.22, 0.05, 40.0)), "the camera rises and sinks", 0.0
+        return (
+            PathCamera(path, 0.0, forward, still, height, yaw, Swing(-0.22, 0.05, 40.0)),
+            "the camera rises and sinks",
+            0.0,
+        )
     if style == 5:
         height, forward = Swing(float(rng.uniform(17.0, 32.0)), 2.0, 33.0), float(rng.uniform(3.0, 7.0))
-        return PathCamera(path, 0.0, forward, still, height, yaw, Swing(-0.38)), "seen from a drone that flies over it", 0.0
+        return (
+            PathCamera(path, 0.0, forward, still, height, yaw, Swing(-0.38)),
+            "seen from a drone that flies over it",
+            0.0,
+        )
     return _circling(plan), "the camera circles above it", 0.0
 
 

@@ -25,7 +25,8 @@ def render(
     token: Annotated[str, typer.Option(envvar="LONGVIE_TOKEN", help="Of that server.")] = "",
     fit: Annotated[str, typer.Option(help="crop, pad or stretch, where the aspect is not the model's.")] = "",
     depth_range: Annotated[
-        str, typer.Option(help="whole: measured over the recording, as the paper does; recorded: as the session had it.")
+        str,
+        typer.Option(help="whole: measured over the recording, as the paper does; recorded: as the session had it."),
     ] = "whole",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier run in the folder.")] = False,
 ) -> None:

@@ -99,8 +99,10 @@ def announce(server: BridgeServer, *, json_lines: bool) -> None:
 
 def configure_logging(*, json_lines: bool, stream: TextIO) -> None:
     """Send structured logs to a stream: JSON lines, or lines for people."""
-    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(
-        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json_lines
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[

@@ -40,9 +40,7 @@ class ServerProcess:
             self._process.wait()
             self._close_pipes()
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise ServerError(
-                f"the server did not start:\n{tail}", field="server", remedy=f"Its whole log is {log}."
-            )
+            raise ServerError(f"the server did not start:\n{tail}", field="server", remedy=f"Its whole log is {log}.")
         addresses = json.loads(line)
         self.endpoint: str = addresses["zeromq"]
         self.grpc: str = addresses["grpc"]

@@ -98,9 +98,7 @@ def drive_shot(
         on_progress: is told after every change.
         facts: for the summary.
     """
-    preview = ControlPreview(
-        mode, height=session.height, width=session.width, fit=fit, first_tick=session.next_tick
-    )
+    preview = ControlPreview(mode, height=session.height, width=session.width, fit=fit, first_tick=session.next_tick)
     shot = _Shot(session, folder, preview, reference, on_progress)
     for event in events:
         shot.send(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import platform
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -39,6 +40,7 @@ from bridge.messages import (
 )
 from bridge.planes import zstd_available
 
+from ..session.clip_buffer import BufferPool
 from ..session.opening import model_info, open_session
 from ..session.registry import Entry, SessionRegistry
 from ..world_model.interface import ModelSpec
@@ -94,9 +96,11 @@ class Hub:
     ) -> None:
         self._reactor, self._spec, self._conductor = reactor, spec, conductor
         self._config, self._metrics = config, metrics
-        self._thread_name = "longvie-front-end"
         self._room = threading.BoundedSemaphore(_FOREIGN_INBOX)
+        self._inbox: deque[Callable[[], None]] = deque()
         self._greeted: set[PeerLink] = set()
+        self._dirty: dict[str, Entry[PeerLink]] = {}
+        self._pool = BufferPool(spec.height, spec.width)
         self.sessions: SessionRegistry[PeerLink] = SessionRegistry(config.limits, max_sessions=config.max_sessions)
         conductor.use(self.sessions, flush=self._flush)
         reactor.call_later(_EXPIRY_PERIOD_S, self._expire)
@@ -107,6 +111,14 @@ class Hub:
         """Take a message; on another thread, wait for room and hand it over."""
         self._on_reactor(lambda: self._take(link, message))
 
+    def settle(self) -> None:
+        """Send what the sessions have to say after a batch of messages."""
+        dirty, self._dirty = self._dirty, {}
+        for entry in dirty.values():
+            self._flush(entry)
+        if dirty:
+            self._conductor.advance()
+
     def broken(self, link: PeerLink, error: BridgeError) -> None:
         """Tell a peer that it cannot be understood, and let it go."""
         self._on_reactor(lambda: self._expel(link, error))
@@ -116,16 +128,18 @@ class Hub:
         self._on_reactor(lambda: self._release(link))
 
     def _on_reactor(self, call: Callable[[], None]) -> None:
-        if threading.current_thread().name == self._thread_name:
+        if self._reactor.is_here:
             call()
             return
         self._room.acquire()
+        self._inbox.append(call)
+        self._reactor.post(self._drain)
 
-        def run() -> None:
+    def _drain(self) -> None:
+        for _ in range(len(self._inbox)):
             self._room.release()
-            call()
-
-        self._reactor.post(run)
+            self._inbox.popleft()()
+        self.settle()
 
     # --- peers
 
@@ -200,8 +214,7 @@ class Hub:
             entry.session.fail(error)
         if isinstance(message, TickMessage):
             self._metrics.ticks.inc()
-        self._flush(entry)
-        self._conductor.advance()
+        self._dirty[entry.session.name] = entry
 
     def _open(self, link: PeerLink, request: Open) -> None:
         entry = self.sessions.opened_by(request.key)
@@ -218,6 +231,7 @@ class Hub:
                     spec=self._spec,
                     limits=self._config.limits,
                     credit_bytes=self._config.credit_bytes,
+                    pool=self._pool,
                 )
             except BridgeError as error:
                 _log.info("session.refused", code=error.code, field=error.field, problem=error.problem)

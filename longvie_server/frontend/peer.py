@@ -23,7 +23,7 @@ class PeerLink(Protocol):
 
 
 class PeerSink(Protocol):
-    """What a front end hands to the hub; all of it may be called from any thread."""
+    """What a front end hands to the hub; all but `settle` may be called from any thread."""
 
     def arrived(self, link: PeerLink, message: ClientMessage) -> None:
         """A message came from a peer; the first one makes the peer known. Waits while the hub's inbox is full."""
@@ -31,6 +31,10 @@ class PeerSink(Protocol):
 
     def broken(self, link: PeerLink, error: BridgeError) -> None:
         """A peer sent what cannot be read: it is told, and let go."""
+        ...
+
+    def settle(self) -> None:
+        """Answer what has arrived. A front end on the hub's own thread calls it after each batch of messages."""
         ...
 
     def gone(self, link: PeerLink) -> None:

@@ -66,6 +66,11 @@ class Reactor:
         self._wake_out.close(linger=0)
         self.context.term()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return threading.current_thread() is self._thread
+
     def post(self, call: Callable[[], None]) -> None:
         """Have the loop call this; from any thread."""
         self._calls.append(call)

@@ -142,8 +142,9 @@ class ZeroMQFrontend:
             try:
                 parts = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
-                return
+                break
             self._take(parts)
+        self._sink.settle()
 
     def _take(self, parts: list[zmq.Frame]) -> None:
         routing_id = parts[0].bytes

@@ -66,7 +66,7 @@ class ContinuityMeter:
             return Continuity(0.0, 0.0, 0.0, 0.0, 1.0)
         first, last = clips[0], clips[-1]
         colour = np.mean(self._colours[last], axis=0) - np.mean(self._colours[first], axis=0)
-        sharpness = float(np.mean(self._gradients[last]) / max(1e-9, np.mean(self._gradients[first])))
+        sharpness = float(np.mean(self._gradients[last])) / max(1e-9, float(np.mean(self._gradients[first])))
         return Continuity(
             motion=inside,
             seam=seams,

@@ -18,7 +18,8 @@ from bridge.tick import DepthRange, Tick, TrackMode
 
 from ..control.encode import encode_controls
 from ..session.assembler import ClipAssembler, CutFrame, PlannedClip
-from ..session.reduce import TickReducer, stack
+from ..session.clip_buffer import BufferPool
+from ..session.reduce import TickReducer
 
 __all__ = ["ControlPreview", "ControlsAt"]
 
@@ -54,8 +55,9 @@ class ControlPreview:
         shares_tick: bool = False,
     ) -> None:
         self._size = (height, width)
+        self._pool = BufferPool(height, width)
         reducer = TickReducer(mode, height=height, width=width, fit=fit)
-        self._assembler = ClipAssembler(reducer, first_tick=first_tick, shares_tick=shares_tick)
+        self._assembler = ClipAssembler(reducer, self._pool, first_tick=first_tick, shares_tick=shares_tick)
         self._clips: deque[PlannedClip] = deque()
         self._ready: Iterator[ControlsAt] = iter(())
 
@@ -89,7 +91,8 @@ class ControlPreview:
             self._clips.append(clip)
 
     def _of_clip(self, clip: PlannedClip, depth_range: DepthRange) -> Iterator[ControlsAt]:
-        controls = encode_controls(stack(clip.filled), depth_range, height=self._size[0], width=self._size[1])
-        for number, tick in enumerate(clip.ticks):
+        controls = encode_controls(clip.buffer.filled(), depth_range, height=self._size[0], width=self._size[1])
+        self._pool.give_back(clip.buffer)
+        for number in range(len(clip.times_ns)):
             if number or not clip.shares_tick:
-                yield ControlsAt(tick.index, controls.dense[number], controls.sparse[number])
+                yield ControlsAt(clip.start + number, controls.dense[number], controls.sparse[number])

@@ -16,7 +16,8 @@ from bridge.messages import Plane
 from bridge.protocol.clips import ClipStarts
 from bridge.tick import CLIP_TICKS, Tick
 
-from .reduce import Followed, ReducedTick, TickReducer
+from .clip_buffer import BufferPool, ClipBuffer
+from .reduce import Followed, PointsInImage, TickReducer
 
 __all__ = ["ClipAssembler", "CutFrame", "PlannedClip"]
 
@@ -34,44 +35,42 @@ class PlannedClip:
     """A clip whose ticks are all here.
 
     Args:
-        ticks: the real ones, 1 to 81; the last is held to fill the clip.
+        start: index of the first tick.
+        times_ns: the engine's time of each real tick, 1 to 81 of them; the last tick is held to fill the clip.
+        buffer: their geometry.
         shares_tick: the first tick's frame is delivered by the clip before.
         cut: set where the clip begins with a cut.
     """
 
-    ticks: list[ReducedTick]
+    start: int
+    times_ns: list[int]
+    buffer: ClipBuffer
     shares_tick: bool
     cut: CutFrame | None
 
     @property
-    def start(self) -> int:
-        """Index of the first tick."""
-        return self.ticks[0].index
-
-    @property
-    def filled(self) -> list[ReducedTick]:
-        """81 ticks, the last one held."""
-        return self.ticks + [self.ticks[-1]] * (CLIP_TICKS - len(self.ticks))
+    def last(self) -> int:
+        """Index of the last real tick."""
+        return self.start + len(self.times_ns) - 1
 
 
 class ClipAssembler:
     """Assembles the clips of one session.
 
     Args:
-        reducer: makes `ReducedTick`s.
+        reducer: turns ticks into the geometry of controls.
+        pool: gives buffers; whoever is done with a clip gives its buffer back there.
         first_tick: index of the first tick.
         shares_tick: the first clip goes on from another server's, whose last frame was delivered there.
     """
 
-    def __init__(self, reducer: TickReducer, *, first_tick: int, shares_tick: bool) -> None:
-        self._reducer = reducer
+    def __init__(self, reducer: TickReducer, pool: BufferPool, *, first_tick: int, shares_tick: bool) -> None:
+        self._reducer, self._pool = reducer, pool
         self._starts = ClipStarts(first_tick)
         self._next = first_tick
-        self._ticks: list[ReducedTick] = []
+        self._running: PlannedClip | None = None
         self._followed: Followed | None = None
-        self._shares = False
         self._shares_first = shares_tick
-        self._cut: CutFrame | None = None
         self._cuts: dict[int, CutFrame] = {}
 
     @property
@@ -110,46 +109,60 @@ class ClipAssembler:
                 remedy="Send every tick once, in order; announce jumps with a cut.",
             )
         captured_m, depth_m = self._reducer.depth(tick)
-        if self._starts.is_cut(tick.index) or not self._ticks:
+        running = self._running
+        if running is None or self._starts.is_cut(tick.index):
             return self._begin(tick, captured_m, depth_m)
         points = self._reducer.follow(tick, self._followed)
-        full = len(self._ticks) + 1 == CLIP_TICKS
+        full = len(running.times_ns) + 1 == CLIP_TICKS
         # Where a cut follows at once, the next clip would hold nothing but this tick: its seeds are not asked for.
         shares = full and not self._starts.is_cut(tick.index + 1)
         seeded = self._reducer.seed(tick, captured_m) if shares else None
-        self._ticks.append(ReducedTick(tick.index, tick.time_ns, depth_m, points))
-        self._advance(tick.index)
+        self._append(running, tick, depth_m, points)
         if not full:
             return None
-        clip = self._close()
+        self._running = None
         if seeded is not None:
             self._followed, shared_points = seeded
-            self._ticks, self._shares = [ReducedTick(tick.index, tick.time_ns, depth_m, shared_points)], True
-        return clip
+            self._start_clip(tick, depth_m, shared_points, shares_tick=True, cut=None)
+        return running
 
     def end(self) -> PlannedClip | None:
         """Fill the running clip and return it; None where no undelivered tick waits."""
-        if len(self._ticks) > int(self._shares):
-            return self._close()
-        self._ticks = []
-        return None
+        clip, self._running = self._running, None
+        if clip is not None and len(clip.times_ns) <= int(clip.shares_tick):
+            self._pool.give_back(clip.buffer)
+            return None
+        return clip
+
+    def discard(self) -> None:
+        """Forget the running clip."""
+        if self._running is not None:
+            self._pool.give_back(self._running.buffer)
+            self._running = None
 
     def _begin(self, tick: Tick, captured_m: NDArray[np.float32], depth_m: NDArray[np.float32]) -> PlannedClip | None:
         followed, points = self._reducer.seed(tick, captured_m)
         ended = self.end()
         self._followed = followed
-        self._cut = self._cuts.pop(tick.index, None)
-        self._shares = self._shares_first and self._cut is None
+        cut = self._cuts.pop(tick.index, None)
+        self._start_clip(tick, depth_m, points, shares_tick=self._shares_first and cut is None, cut=cut)
         self._shares_first = False
-        self._ticks = [ReducedTick(tick.index, tick.time_ns, depth_m, points)]
-        self._advance(tick.index)
         return ended
 
-    def _advance(self, index: int) -> None:
-        self._next = index + 1
-        self._starts.advance(index)
+    def _start_clip(
+        self,
+        tick: Tick,
+        depth_m: NDArray[np.float32],
+        points: PointsInImage,
+        *,
+        shares_tick: bool,
+        cut: CutFrame | None,
+    ) -> None:
+        self._running = PlannedClip(tick.index, [], self._pool.take(), shares_tick, cut)
+        self._append(self._running, tick, depth_m, points)
 
-    def _close(self) -> PlannedClip:
-        clip = PlannedClip(self._ticks, self._shares, self._cut)
-        self._ticks, self._cut = [], None
-        return clip
+    def _append(self, clip: PlannedClip, tick: Tick, depth_m: NDArray[np.float32], points: PointsInImage) -> None:
+        clip.buffer.append(depth_m, points)
+        clip.times_ns.append(tick.time_ns)
+        self._next = tick.index + 1
+        self._starts.advance(tick.index)

@@ -20,6 +20,7 @@ from bridge.tick import TRACK_COUNT, TrackMode, WorldState
 
 from ..world_model.interface import ModelSpec, new_state
 from .assembler import ClipAssembler
+from .clip_buffer import BufferPool
 from .reduce import TickReducer
 from .session import CREDIT_TICKS, MAX_PROMPT_CHARACTERS, Session
 
@@ -33,7 +34,9 @@ def model_info(spec: ModelSpec) -> ModelInfo:
     return ModelInfo(spec.name, spec.height, spec.width, spec.fps, spec.steps, dict(spec.numerics))
 
 
-def open_session(request: Open, *, name: str, spec: ModelSpec, limits: Limits, credit_bytes: int) -> Session:
+def open_session(
+    request: Open, *, name: str, spec: ModelSpec, limits: Limits, credit_bytes: int, pool: BufferPool
+) -> Session:
     """Return the session that a client asks for.
 
     Args:
@@ -42,6 +45,7 @@ def open_session(request: Open, *, name: str, spec: ModelSpec, limits: Limits, c
         spec: of the server's model.
         limits: on planes.
         credit_bytes: memory for ticks that are not yet control pixels.
+        pool: buffers of the model's size, shared by the server's sessions.
 
     Raises:
         UsageError: a field is wrong; it is named, with the remedy.
@@ -76,7 +80,8 @@ def open_session(request: Open, *, name: str, spec: ModelSpec, limits: Limits, c
     return Session(
         name=name,
         state=state,
-        assembler=ClipAssembler(reducer, first_tick=state.next_tick, shares_tick=state.shares_tick),
+        assembler=ClipAssembler(reducer, pool, first_tick=state.next_tick, shares_tick=state.shares_tick),
+        pool=pool,
         limits=limits,
         frame_credit=request.frame_credit,
         # A clip and one tick must fit, or no clip would ever be complete.

@@ -1,7 +1,7 @@
 """A tick, reduced to what its clip's control videos need: depth at the model's size, points in the image.
 
-In: `Tick`, as the engine sent it. Out: `ReducedTick`, small enough to keep a clip of. Who follows the points is decided
-here, by the session's `TrackMode`; from here on all three modes look alike.
+In: `Tick`, as the engine sent it. Out: depth and `PointsInImage`, small enough to keep a clip of. Who follows the
+points is decided here, by the session's `TrackMode`; from here on all three modes look alike.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from bridge.geometry.fit import Fit, FitMap
 from bridge.geometry.projection import project, seed_points
 from bridge.tick import TRACK_COUNT, Instances, Tick, TrackMode, TrackSet, Visibility
 
-from ..control.clip_geometry import ClipGeometry
-
-__all__ = ["Followed", "PointsInImage", "ReducedTick", "TickReducer", "stack"]
+__all__ = ["Followed", "PointsInImage", "TickReducer"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,16 +41,6 @@ class Followed:
 
     points: NDArray[np.float64]
     instances: NDArray[np.uint32] | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReducedTick:
-    """One tick of a clip: depth at the model's size, and the clip's points."""
-
-    index: int
-    time_ns: int
-    depth_m: NDArray[np.float32]
-    points: PointsInImage
 
 
 class TickReducer:
@@ -128,16 +116,6 @@ class TickReducer:
             drawn = drawn & ~lost
             uv[~drawn] = np.nan
         return PointsInImage(self._map.uv(uv).astype(np.float32), depth_m.astype(np.float32), drawn)
-
-
-def stack(ticks: list[ReducedTick]) -> ClipGeometry:
-    """Return the geometry of a clip from its ticks, in order."""
-    return ClipGeometry(
-        depth_m=np.stack([tick.depth_m for tick in ticks]),
-        track_uv=np.stack([tick.points.uv for tick in ticks]),
-        track_depth_m=np.stack([tick.points.depth_m for tick in ticks]),
-        track_drawn=np.stack([tick.points.drawn for tick in ticks]),
-    )
 
 
 def _missing(tick: Tick, name: str, remedy: str) -> InvalidValue:

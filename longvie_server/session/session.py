@@ -45,7 +45,7 @@ from bridge.tick import CLIP_TICKS, DepthRange, Tick, WorldState
 
 from ..control.clip_geometry import ClipGeometry
 from .assembler import ClipAssembler, CutFrame, PlannedClip
-from .reduce import stack
+from .clip_buffer import BufferPool
 
 __all__ = ["CREDIT_TICKS", "ClipWork", "Phase", "Session"]
 
@@ -83,6 +83,7 @@ class Session:
         name: public.
         state: before its first clip.
         assembler: for its track mode, model and first tick.
+        pool: where the assembler's buffers go back.
         limits: on planes.
         frame_credit: frames that the client takes at first.
         credit_ticks: ticks that the client may be ahead.
@@ -96,6 +97,7 @@ class Session:
         name: str,
         state: WorldState,
         assembler: ClipAssembler,
+        pool: BufferPool,
         limits: Limits,
         frame_credit: int,
         credit_ticks: int = CREDIT_TICKS,
@@ -110,6 +112,7 @@ class Session:
         self._first_tick = assembler.next_tick
         self._state = state
         self._assembler = assembler
+        self._pool = pool
         self._limits = limits
         self._granted_frames = frame_credit
         self._fit_image = fit_image
@@ -271,11 +274,11 @@ class Session:
         if clip is None or self.phase is Phase.OVER or number < self._clip_frames:
             return
         self._clip_frames = number + 1
-        if number >= len(clip.ticks) or (number == 0 and clip.shares_tick):
+        if number >= len(clip.times_ns) or (number == 0 and clip.shares_tick):
             return
-        tick = clip.ticks[number]
+        index, time_ns = clip.start + number, clip.times_ns[number]
         self.frames_sent += 1
-        self._keep(lambda seq: FrameMessage(self.name, seq, tick.index, tick.time_ns, self.clip, image))
+        self._keep(lambda seq: FrameMessage(self.name, seq, index, time_ns, self.clip, image))
 
     def clip_done(self, frames: NDArray[np.uint8], timings: Mapping[str, float]) -> None:
         """The running clip is made; `frames` are its last 8, (8, height, width, 3) uint8."""
@@ -285,9 +288,10 @@ class Session:
         number = self.clip
         self._state = state.after_clip(frames)
         self._running = self._running_state = None
+        self._pool.give_back(clip.buffer)
         self._keep(
             lambda seq: ClipDone(
-                self.name, seq, number, clip.start, clip.ticks[-1].index, dict(timings), state_to_message(self._state)
+                self.name, seq, number, clip.start, clip.last, dict(timings), state_to_message(self._state)
             )
         )
         if self.phase is Phase.DRAINING and not self._planned:
@@ -317,7 +321,12 @@ class Session:
         self._receipt(message.index)
 
     def _receipt(self, index: int) -> None:
-        self._output.append(Receipt(self.name, index, self._receiver.received, self.granted_ticks))
+        # A receipt covers all ticks before it: one that still waits to be sent is replaced.
+        receipt = Receipt(self.name, index, self._receiver.received, self.granted_ticks)
+        if self._output and isinstance(self._output[-1], Receipt):
+            self._output[-1] = receipt
+        else:
+            self._output.append(receipt)
 
     def _prompt(self, message: PromptChange) -> None:
         if not message.text.strip():
@@ -360,7 +369,7 @@ class Session:
             self._end("finished")
 
     def _grant(self, clip: PlannedClip) -> None:
-        total = clip.ticks[-1].index - self._first_tick + 1 + self._credit_ticks
+        total = clip.last - self._first_tick + 1 + self._credit_ticks
         if total > self.granted_ticks:
             self.granted_ticks = total
             self._receipt(self._assembler.next_tick - 1)
@@ -368,7 +377,7 @@ class Session:
     def _work(self) -> ClipWork:
         assert self._running is not None
         assert self._running_state is not None
-        return ClipWork(self._running_state, stack(self._running.filled), len(self._running.ticks))
+        return ClipWork(self._running_state, self._running.buffer.filled(), len(self._running.times_ns))
 
     def _keep(self, make: Callable[[int], _Kept]) -> None:
         self._output.append(self._sender.append(make))
@@ -389,6 +398,9 @@ class Session:
         if self.phase is Phase.OVER:
             return
         self.phase = Phase.OVER
+        self._assembler.discard()
+        for clip in (*self._planned, *([self._running] if self._running else [])):
+            self._pool.give_back(clip.buffer)
         self._planned.clear()
         self._running = self._running_state = None
         self._keep(lambda seq: Closed(self.name, seq, reason, self.frames_sent))

@@ -20,7 +20,8 @@ from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.vae import MASK_CHANNELS
 from .flow import draw_sigma, flow_loss, make_noisy
 from .latents import VARIANTS, ClipLatents, SceneLatents, expand_head, without_controls
-from .run import Run, Schedule, parameter_groups, step_generator
+from .muon import Muon
+from .run import Run, Schedule, step_generator
 from .speed import FrameSelection, install
 
 __all__ = ["WorldBatch", "WorldConfig", "WorldData", "train_world"]
@@ -53,7 +54,7 @@ class WorldConfig:
     batch: int = 2
     seen_frames: int = 7
     whole_from: float = 0.75
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.2e-2
     shift: float = 5.0
     pure_share: float = 0.25
     spoilt_share: float = 0.4
@@ -172,8 +173,8 @@ def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight:
     selection = FrameSelection(transformer)
     data = WorldData(pipeline, config.latents)
     total = data.scenes[0].clips[0].truth.shape[1]
-    optimizer = torch.optim.AdamW(parameter_groups(transformer, weight_decay=0.01), betas=(0.9, 0.98), foreach=True)
-    run = Run(config.folder, transformer, optimizer, Schedule(config.learning_rate, config.steps, warmup=200))
+    optimizer = Muon(transformer.parameters(), lr=config.learning_rate, weight_decay=0.1)
+    run = Run(config.folder, transformer, optimizer, Schedule(config.learning_rate, config.steps, warmup=40))
     losses: list[float] = []
     for step in run.steps("training the world model"):
         generator = step_generator(config.seed, step, run.rank)

@@ -198,6 +198,7 @@ def test_wait_until_and_its_time_out() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.timeout(60)
 def test_nobody_answers() -> None:
     async def main() -> None:
         with pytest.raises(ConnectFailed):

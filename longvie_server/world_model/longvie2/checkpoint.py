@@ -59,7 +59,12 @@ def load_checkpoint(
         dtype: of the weights there; modulation, norms and positions stay float32.
     """
     pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
-    for name in _PARTS:
-        getattr(pipeline, name).eval().requires_grad_(False)
     pipeline.to(device)
+    for name in _PARTS:
+        part = getattr(pipeline, name).eval().requires_grad_(False)
+        for parameter in part.parameters():
+            if parameter.device.type == "cpu":
+                # Off the mapped file, onto aligned memory: rounding depends on a weight's alignment, and a file that is
+                # replaced must not change a running model.
+                parameter.data = parameter.data.clone()
     return pipeline

@@ -103,3 +103,10 @@ def test_the_service_is_one_bidirectional_stream() -> None:
     assert (method.client_streaming, method.server_streaming) == (True, True)
     assert method.input_type.endswith(".ClientEnvelope")
     assert method.output_type.endswith(".ServerEnvelope")
+
+
+def test_the_normative_text_names_every_field_and_every_message() -> None:
+    text = (Path(__file__).parents[3] / "protos" / "README.md").read_text(encoding="utf-8")
+    names = {field.name for message in SCHEMA.message_type for field in message.field}
+    names |= {name for table in (CLIENT_MESSAGES, SERVER_MESSAGES) for name in table}
+    assert not {name for name in names if f"`{name}`" not in text}

@@ -43,16 +43,13 @@ class ScriptedModel:
                 yield StepProgress("denoise", done, sys.maxsize)
         if word == "print":
             print("this goes to the log")
-        frames = 0
-        steps = self._fake.step(state, controls)
-        for event in steps:
+        # The first worker hangs; the next one, which finds the mark, goes through.
+        hangs = word == "hang" or (word == "hang-once" and not Path(rest).exists())
+        if word == "hang-once":
+            Path(rest).touch()
+        for event in self._fake.step(state, controls):
             yield event
-            frames += len(event.frames) if isinstance(event, StepFrames) else 0
-            if frames == 5 and word == "hang":
-                threading.Event().wait()
-            # The first worker hangs; the next one, which finds the mark, goes through.
-            if frames == 5 and word == "hang-once" and not Path(rest).exists():
-                Path(rest).touch()
+            if hangs and isinstance(event, StepFrames) and len(event.frames) == 4:
                 threading.Event().wait()
         return state
 

@@ -120,12 +120,12 @@ def micro() -> LongVie2Pipeline:
 
 @pytest.fixture(scope="session")
 def micro_clip() -> ClipInput:
-    """81 frames of noise at the micro size, with history."""
+    """17 frames of noise at the micro size, with history."""
     rng = np.random.default_rng(2)
     history = rng.integers(0, 256, (8, 16, 32, 3), np.uint8)
     return ClipInput(
         image=history[-1],
-        dense=rng.integers(0, 256, (81, 16, 32), np.uint8),
-        sparse=rng.integers(0, 256, (81, 16, 32, 3), np.uint8),
+        dense=rng.integers(0, 256, (17, 16, 32), np.uint8),
+        sparse=rng.integers(0, 256, (17, 16, 32, 3), np.uint8),
         history=history,
     )
