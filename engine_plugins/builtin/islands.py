@@ -19,17 +19,17 @@ from .scene import Instance, Scene
 __all__ = ["islands"]
 
 _COLOURS: Final = (
-    ("turquoise and coral", ("1c8fa6", "2bb3b8"), "f0dcae", ("7fae4e", "5c9148"), ("c9a98a", "a07a62", "e0cdb4")),
-    ("slate and heather", ("2d4f63", "3d6a7d"), "b9ad97", ("71824d", "8a6f8f"), ("6f7278", "51555c", "8f8f8a")),
-    ("ochre and deep blue", ("17456e", "235f8a"), "e3bf80", ("a59a4a", "7d7f3c"), ("b8793f", "8d5730", "d6a566")),
-    ("ice and pine", ("2f6c86", "4b8ca3"), "e6ecef", ("4d7560", "dfe8ea"), ("8fa3b0", "667c8b", "c7d5dc")),
+    ("turquoise and coral", ("0d6a80", "14808f"), "f4e3b5", ("4f7f35", "35632f"), ("6d4b3a", "4a3128", "8a624a")),
+    ("slate and heather", ("14303f", "1d4253"), "e0d5ba", ("4e6332", "6d4a72"), ("3a3d44", "24272d", "565a60")),
+    ("ochre and deep blue", ("0b2f52", "123f66"), "efcf90", ("8a8034", "5f6129"), ("7d4a22", "54301a", "a06f35")),
+    ("ice and pine", ("123f55", "1d5366"), "f2f6f8", ("2b4a39", "e4edf0"), ("3f5663", "2a3c48", "64798a")),
 )
 _PAINTS: Final = ("d7263d", "f46036", "2e294e", "1b998b", "f7f3e3", "ffd23f", "3d5a80", "8d3b72")
 _WEATHERS: Final = (
     Weather("in clear sea air", (35, 60), "fff6e0", "2d74c4", "c6e0ee", 2.6, 0.60, 800, 0.35),
     Weather("in the late light", (10, 18), "ffc98f", "50699f", "f0c9a0", 2.5, 0.70, 520, 0.45),
-    Weather("under high cloud", (40, 60), "f4f5f5", "8fa6b8", "d2dadd", 0.9, 1.15, 420, 0.75),
-    Weather("in sea mist", (25, 40), "fdf3e2", "aebfca", "d9e0e2", 1.2, 1.0, 200, 0.55),
+    Weather("under high cloud", (40, 60), "f4f5f5", "9fb6c8", "e2eaed", 1.3, 0.85, 900, 0.6),
+    Weather("after rain", (25, 40), "fdf3e2", "5f87a6", "c4d6df", 1.9, 0.8, 480, 0.55),
 )
 
 
@@ -68,7 +68,7 @@ def islands(seed: int) -> Scene:
     weather = _WEATHERS[int(rng.integers(len(_WEATHERS)))]
     materials = Materials()
     rock = materials.add(Pattern.STRATA, *rocks, size=(9.0, 1.6))
-    middle = [[0.0, 0.0, rng.uniform(20.0, 28.0), rng.uniform(7.0, 16.0), rng.uniform(0, 6.28)]]
+    middle = [[0.0, 0.0, rng.uniform(30.0, 36.0), rng.uniform(20.0, 34.0), rng.uniform(0, 6.28)]]
     around = []
     for k in range(9):
         angle, size = 0.7 * k + rng.uniform(-0.2, 0.2), rng.uniform(14.0, 34.0)
@@ -176,7 +176,7 @@ def _ruin(plan: _Plan, marble: int) -> Mesh:
 def _ply(plan: _Plan) -> None:
     """Boats on rings about the middle island, inside and outside the camera's, and balloons above."""
     rng = plan.rng
-    for ring, count in ((50.0, 3), (88.0, 5), (102.0, 5)):
+    for ring, count in ((57.0, 5), (88.0, 5), (102.0, 5)):
         speed = float(rng.uniform(1.5, 4.0)) * (1.0 if rng.random() < 0.5 else -1.0)
         for k in range(count):
             phase = (k + float(rng.uniform(-0.25, 0.25))) * 2 * np.pi / count
@@ -223,21 +223,21 @@ def _balloon(plan: _Plan) -> Mesh:
 
 
 def _camera(plan: _Plan) -> tuple[CameraMotion, str]:
-    """A ring over open water: 58 to 80 m from the middle there is nothing but sea."""
+    """A ring over open water, 61 to 80 m from the middle, near enough for the island to fill the view."""
     rng = plan.rng
     way = 1.0 if rng.random() < 0.5 else -1.0
-    ring = float(rng.uniform(62.0, 76.0))
-    period = way * 2 * np.pi * ring / float(rng.uniform(2.0, 5.0))
+    ring = float(rng.uniform(66.0, 72.0))
+    period = way * 2 * np.pi * ring / float(rng.uniform(5.0, 9.0))
     yaw, words = (
-        (Swing(0.0, 0.3, 33.0), "seen from a boat that circles the largest"),
-        (Swing(-way * 1.2, 0.3, 29.0), "the camera glides over the water"),
-        (Swing(-way * 2.2, 0.4, 47.0), "the camera looks out to sea as it turns"),
+        (Swing(0.0, 0.25, 33.0), "seen from a boat that circles the largest"),
+        (Swing(-way * 0.45, 0.2, 29.0), "the camera glides along the shore"),
+        (Swing(way * 0.45, 0.2, 47.0), "the camera looks back as it leaves a bay"),
     )[int(rng.integers(3))]
-    height = Swing(float(rng.uniform(2.5, 6.0)), 0.5, 9.0)
+    height = Swing(float(rng.uniform(4.0, 9.0)), 1.0, 19.0)
     if rng.random() < 0.4:
-        height, words = Swing(float(rng.uniform(10.0, 26.0)), 3.0, 37.0), f"{words}, from high above"
-    level = float(np.arctan2(height.mean, ring))
-    pitch = Swing(0.6 * level + float(rng.uniform(0.0, 0.06)), 0.03, 17.0)
+        height, words = Swing(float(rng.uniform(14.0, 30.0)), 3.0, 37.0), f"{words}, from high above"
+    level = float(np.arctan2(height.mean - 9.0, ring))
+    pitch = Swing(level + float(rng.uniform(-0.03, 0.03)), 0.03, 17.0)
     return OrbitCamera(
         (0.0, 0.0, 0.0), Swing(ring, 3.0, 53.0), height, period, float(rng.uniform(0, 6.28)), yaw, pitch
     ), words

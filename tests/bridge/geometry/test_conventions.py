@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import InvalidValue, ShapeMismatch
@@ -127,6 +127,7 @@ def test_instances_by_hand():
     np.testing.assert_allclose(UNREAL.instances(turn), expected, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ALL), st.integers(0, 2**32 - 1))
 def test_points_move_with_their_instance(convention, seed):
     rng = np.random.default_rng(seed)

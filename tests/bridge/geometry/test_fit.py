@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -104,6 +104,7 @@ def test_image_and_depth_have_the_same_edges(fit):
 SIZES = st.tuples(st.integers(16, 400), st.integers(16, 400))
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES, st.sampled_from(Fit), st.integers(0, 2**31))
 def test_fitted_intrinsics_see_points_where_fitted_coordinates_say(source, target, fit, seed):
     rng = np.random.default_rng(seed)
@@ -115,6 +116,7 @@ def test_fitted_intrinsics_see_points_where_fitted_coordinates_say(source, targe
     np.testing.assert_allclose(again, fitted.uv(uv), atol=1e-9)
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES, st.sampled_from(Fit))
 def test_fitted_depth_is_the_depth_at_the_fitted_pixel(source, target, fit):
     fitted = FitMap.between(source, target, fit=fit)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import ShapeMismatch
@@ -81,6 +81,7 @@ def test_depth_of_another_size_is_refused():
             call(np.ones((100, 50), np.float32))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_seeds_project_onto_their_pixels_centres_at_their_pixels_depth(seed):
     rng = np.random.default_rng(seed)

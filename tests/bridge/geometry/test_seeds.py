@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import InvalidValue
@@ -31,6 +31,7 @@ def test_seeds_of_a_640_by_352_capture():
     assert seed_uv(640, 352)[1].tolist() == [22.5 / 640, 8.5 / 352]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000))
 def test_a_seed_is_at_most_half_a_pixel_from_its_grid_position(width, height):
     off = np.abs(seed_uv(width, height) - seed_grid()) * (width, height)
