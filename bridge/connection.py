@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .errors import BridgeError, ConnectFailed, ConnectionLost, OutOfOrder
+from .errors import BridgeError, ConnectFailed, ConnectionLost, OutOfOrder, TransportError
 from .messages import Hello, Welcome
 from .protocol.client import ClientConnection, ClientSession
 from .transports.base import ClientTransport, Down, TransportEvent, Up
 
 __all__ = ["Connection"]
 
+_REPORT: Final = "This is a bug of ours: please report it with this message."
 _POLL_S: Final = 1.0  # only deadlines need it: messages and wakes interrupt the wait
+_RETRY_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Pauses before connecting again; the last one repeats. The first attempt after a loss is made at once."""
 
 
 class Connection:
@@ -50,7 +53,8 @@ class Connection:
         self._deadline: float | None = clock() + connect_timeout_s
         self._was_ready = False
         self._closing = False
-        self._reopen = True
+        self._reopen_s: float | None = clock()
+        self._retries = 0
         self._reason = "no answer"
         self.changed = threading.Condition()
         self._listeners: set[Callable[[], None]] = set()
@@ -97,15 +101,14 @@ class Connection:
 
     def flush(self) -> None:
         """Have the I/O thread send what waits. Call with `changed` held."""
-        self._transport.wake()
+        if not self._closing:
+            self._transport.wake()
 
     def close(self) -> None:
         """Send what waits, then stop the thread."""
         with self.changed:
-            if self._closing:
-                return
+            self.flush()
             self._closing = True
-            self._transport.wake()
         self._thread.join()
 
     def _run(self) -> None:
@@ -113,7 +116,14 @@ class Connection:
             while not self._closing:
                 self._step()
             self._send_waiting()
+        except Exception as error:
+            # Whoever waits must hear of it; a thread that dies silently would leave them waiting for ever.
+            with self.changed:
+                self._core.fail(TransportError("the connection failed inside", value=repr(error), remedy=_REPORT))
+            raise
         finally:
+            with self.changed:
+                self._closing = True
             self._transport.close()
             with self.changed:
                 if self._core.error is None:
@@ -121,8 +131,8 @@ class Connection:
                 self._notify()
 
     def _step(self) -> None:
-        if self._reopen:
-            self._reopen = False
+        if self._reopen_s is not None and self._clock() >= self._reopen_s:
+            self._reopen_s = None
             try:
                 self._transport.open()
             except BridgeError as error:
@@ -144,9 +154,8 @@ class Connection:
             self._transport.send(message)
 
     def _wait_s(self) -> float:
-        if self._deadline is None:
-            return _POLL_S
-        return max(0.0, min(_POLL_S, self._deadline - self._clock()))
+        times = [at for at in (self._deadline, self._reopen_s) if at is not None]
+        return max(0.0, min(_POLL_S, *(at - self._clock() for at in times)) if times else _POLL_S)
 
     def _take(self, event: TransportEvent) -> None:
         if isinstance(event, Up):
@@ -156,7 +165,7 @@ class Connection:
         else:
             self._core.receive(event)
             if self._core.ready:
-                self._was_ready, self._deadline = True, None
+                self._was_ready, self._deadline, self._retries = True, None, 0
             if self._core.error is not None:
                 self._deadline = None
 
@@ -166,7 +175,8 @@ class Connection:
         if event.error is not None:
             self._core.fail(event.error)
         if self._core.error is None:
-            self._reopen = True
+            pause = _RETRY_S[min(self._retries, len(_RETRY_S) - 1)]
+            self._reopen_s, self._retries = self._clock() + pause, self._retries + 1
             if self._deadline is None:
                 self._deadline = self._clock() + self._reconnect_timeout_s
 

@@ -28,6 +28,7 @@ from .wire import LENGTH_DELIMITED, fields_of, prefix
 __all__ = ["MAX_HEADER_BYTES", "decode", "decode_client_message", "decode_server_message", "encode", "message_class"]
 
 _M = TypeVar("_M")
+_MAX_FIELDS: Final = 4096  # of messages that contain planes: looking at each takes time
 _PACKAGE: Final = "longvie.bridge.v1"
 # A pool of its own: two copies of this package, of different versions, may live in one interpreter.
 _POOL: Final = descriptor_pool.DescriptorPool()
@@ -212,11 +213,12 @@ _Spans: TypeAlias = list[tuple[int, int]]
 
 
 class _Reader:
-    """One envelope's bytes, and how many of them were no plane so far."""
+    """One envelope's bytes, how many of them were no plane so far, and in how many fields."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
         self._header_bytes = 0
+        self._fields = 0
 
     def split(
         self, start: int, end: int, carriers: Mapping[int, Any], where: str
@@ -283,6 +285,11 @@ class _Reader:
 
     def _count(self, size: int, where: str) -> None:
         self._header_bytes += size
+        self._fields += 1
+        if self._fields > _MAX_FIELDS:
+            raise LimitExceeded(
+                f"has over {_MAX_FIELDS} fields", field=where, value=self._fields, remedy="Pack lists; send no pieces."
+            )
         if self._header_bytes > MAX_HEADER_BYTES:
             raise LimitExceeded(
                 f"has over {MAX_HEADER_BYTES} bytes beside its planes",

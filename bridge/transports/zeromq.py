@@ -52,7 +52,8 @@ class ZeroMQTransport:
 
     def __init__(self, endpoint: str, *, keys: CurveKeys | None = None, limits: Limits | None = None) -> None:
         self._endpoint, self._keys, self._limits = endpoint, keys, limits or Limits(max_message_bytes=2**30)
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        # The process's own context is never terminated: terminating one waits for sockets that still linger.
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._wake_name = f"inproc://wake-{id(self)}"
         self._wake_in = self._context.socket(zmq.PULL)
         self._wake_in.bind(self._wake_name)
@@ -70,8 +71,7 @@ class ZeroMQTransport:
         socket.set(zmq.RCVHWM, 0)
         socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS)
-        socket.set(zmq.RECONNECT_IVL, 100)
-        socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
+        socket.set(zmq.RECONNECT_IVL, -1)  # by itself it would send the old connection's messages on the new one
         if self._keys is not None:
             socket.set(zmq.CURVE_SERVERKEY, self._keys.server.encode())
             socket.set(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
@@ -79,6 +79,7 @@ class ZeroMQTransport:
         monitor = socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED
             | zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_CLOSED
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
             | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -103,7 +104,8 @@ class ZeroMQTransport:
         """Send a message; large planes are handed over without a copy."""
         if self._socket is None:
             return
-        send_parts(self._socket, encode(message))
+        with contextlib.suppress(zmq.Again):  # the peer is gone: `poll` is about to say so, and sessions keep it
+            send_parts(self._socket, encode(message))
 
     def poll(self, timeout_s: float) -> list[TransportEvent]:
         """Return connection changes and messages."""
@@ -127,7 +129,6 @@ class ZeroMQTransport:
         self._drop(linger_ms=1_000)
         self._wake_in.close(linger=0)
         self._wake_out.close(linger=0)
-        self._context.term()
 
     def _drop(self, *, linger_ms: int) -> None:
         if self._socket is not None and self._monitor is not None:
@@ -145,6 +146,8 @@ class ZeroMQTransport:
                 yield Up()
             elif kind == zmq.EVENT_DISCONNECTED:
                 yield Down("the connection was closed")
+            elif kind == zmq.EVENT_CLOSED:
+                yield Down("nobody listens there")
             elif kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 yield Down(
                     "refused", Unauthorized("the server refused this key", field="server_key", remedy=_KEY_REMEDY)

@@ -105,8 +105,9 @@ class Atmosphere:
 
     def _clouded(self, colour: _F, direction: _F, facing: _F) -> _F:
         rise = np.maximum(direction[:, 2], 0.0)
-        flat = direction[:, :2] / (rise + 0.25)[:, None] * 1.6 + self.cloud_offset
-        x, y = flat[:, 0], flat[:, 1]
+        spread = np.float32(1.6) / (rise + np.float32(0.25))
+        x: _F = direction[:, 0] * spread + self.cloud_offset[0]
+        y: _F = direction[:, 1] * spread + self.cloud_offset[1]
         body = 0.65 * value_noise(x, y) + 0.35 * value_noise(x * 2.3 + 40, y * 2.3 + 80)
         cover = np.clip((body - (0.72 - 0.5 * self.clouds)) * 5.0, 0.0, 1.0) * np.clip(rise * 6.0, 0.0, 1.0)
         white = 0.75 * self.horizon + 0.25 * self.sun * (0.55 + 0.45 * facing)[:, None]

@@ -1,4 +1,4 @@
-"""One clip of a scene as arrays: pictures, depth and the followed grid in the image. What training and evaluation read."""
+"""One clip of a scene as arrays, for training and evaluation: pictures, depth, the followed grid in the image."""
 
 from __future__ import annotations
 

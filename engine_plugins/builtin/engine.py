@@ -51,7 +51,7 @@ class BuiltinEngine:
     def ticks(self, count: int, *, start: int = 0, cuts: frozenset[int] = frozenset()) -> Iterator[Tick]:
         """Yield ticks `start` to `start + count - 1`.
 
-        Clips begin at `start` and every 80 ticks after the last beginning; each tick in `cuts` begins one as well, which
+        Clips begin at `start` and 80 ticks after the last beginning. Each tick in `cuts` begins one as well, which
         shares no tick with the clip before.
         """
         first = start

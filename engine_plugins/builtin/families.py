@@ -15,7 +15,15 @@ from .plaza import plaza
 from .scene import Scene
 from .street import street
 
-__all__ = ["EVALUATION_FAMILIES", "FAMILIES", "TRAINING_FAMILIES", "evaluation_scene", "make_scene", "training_scene"]
+__all__ = [
+    "EVALUATION_FAMILIES",
+    "FAMILIES",
+    "TRAINING_FAMILIES",
+    "evaluation_scene",
+    "make_scene",
+    "training_family",
+    "training_scene",
+]
 
 FAMILIES: Final[Mapping[str, Callable[[int], Scene]]] = {
     "street": street,
@@ -47,8 +55,8 @@ def make_scene(family: str, seed: int) -> Scene:
     return FAMILIES[family](seed)
 
 
-def training_scene(seed: int) -> Scene:
-    """Return a scene to train on: the seed also picks the family.
+def training_family(seed: int) -> str:
+    """Return the family of a seed's training scene.
 
     Raises:
         InvalidValue: the seed is negative.
@@ -57,7 +65,16 @@ def training_scene(seed: int) -> Scene:
         raise InvalidValue("must not be negative", field="seed", value=seed, remedy="Count seeds from 0.")
     names, shares = list(TRAINING_FAMILIES), np.array(list(TRAINING_FAMILIES.values()))
     pick = np.random.default_rng([seed, 0]).choice(len(names), p=shares / shares.sum())
-    return make_scene(names[int(pick)], seed)
+    return names[int(pick)]
+
+
+def training_scene(seed: int) -> Scene:
+    """Return a scene to train on: the seed also picks the family.
+
+    Raises:
+        InvalidValue: the seed is negative.
+    """
+    return make_scene(training_family(seed), seed)
 
 
 def evaluation_scene(number: int) -> Scene:

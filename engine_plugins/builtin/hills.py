@@ -9,7 +9,7 @@ import numpy as np
 from .atmosphere import Atmosphere, Weather
 from .ground import Ground
 from .materials import Materials, Pattern
-from .mesh import Mesh, cuboid, merge, placement, polygon, prism, ribbon
+from .mesh import UP, Mesh, cuboid, merge, placement, polygon, prism, ribbon
 from .motion import CameraMotion, LaneDrive, LoopPath, PathCamera, Spin, Swing
 from .palettes import Palette, pick_palette, pick_weather
 from .props import car, choose, house, trees, truck
@@ -68,7 +68,7 @@ def _lay_land(plan: _Plan) -> None:
     plan.parts.append(plan.ground.mesh(half_m=210.0, cell_m=6.0, material=land))
     along = np.linspace(0.0, plan.path.length_m, round(plan.path.length_m / 3.0) + 1)
     track = plan.materials.add(Pattern.ROAD, palette.asphalt, palette.soil[0], size=(9.0, 5.4))
-    up = (0.0, 0.0, 0.12)
+    up = 0.12 * UP
     plan.parts.append(
         ribbon(plan.path.beside(along, 2.7) + up, plan.path.beside(along, -2.7) + up, material=track, along_m=along)
     )

@@ -1,4 +1,4 @@
-"""The family `islands`: rocks in the sea with a lighthouse, ruins, boats and balloons. For evaluation, and nothing else.
+"""The family `islands`: rocks in the sea, a lighthouse, ruins, boats, balloons. For evaluation, and nothing else.
 
 It shares the renderer with the training families, but none of their layouts, props, palettes or cameras.
 """
@@ -85,7 +85,9 @@ def islands(seed: int) -> Scene:
     return Scene(
         family="islands",
         seed=seed,
-        caption=f"Rocky islands in the sea in {name} {weather.name}, with a lighthouse, ruins, boats and balloons, {words}.",
+        caption=(
+            f"Rocky islands in the sea in {name} {weather.name}, with a lighthouse, ruins, boats and balloons, {words}."
+        ),
         world=merge(plan.parts),
         instances=tuple(Instance(i + 1, mesh, motion) for i, (mesh, motion) in enumerate(plan.moving)),
         materials=materials.table(),

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Mesh", "cuboid", "gable", "heightfield", "merge", "placement", "polygon", "prism", "ribbon", "sphere"]
+__all__ = ["UP", "Mesh", "cuboid", "gable", "heightfield", "merge", "placement", "polygon", "prism", "ribbon", "sphere"]
+
+UP: Final = np.array([0.0, 0.0, 1.0])
+"""The world's up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +44,7 @@ class Mesh:
     @property
     def triangles(self) -> int:
         """How many triangles there are."""
-        return self.corners.shape[0]
+        return int(self.corners.shape[0])
 
 
 def merge(meshes: Sequence[Mesh]) -> Mesh:
@@ -53,7 +57,16 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def placement(at: ArrayLike, *, yaw_rad: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> NDArray[np.float64]:
-    """Return `world_from_local`, (4, 4) or (copies, 4, 4): scaled (one number or three), turned about z, put at `at`."""
+    """Return `world_from_local`: scaled, turned about z, then put at `at`.
+
+    Args:
+        at: (3,) or (copies, 3), metres.
+        yaw_rad: one, or one per copy.
+        scale: one number, one per copy, or three (x, y, z) per copy or for all.
+
+    Returns:
+        (4, 4) or (copies, 4, 4) float64.
+    """
     position = np.asarray(at, dtype=np.float64)
     copies = position.shape[:-1]
     yaw = np.broadcast_to(np.asarray(yaw_rad, dtype=np.float64), copies)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from bridge.geometry.camera import Pose
 
+from .mesh import UP
+
 __all__ = [
     "CameraMotion",
     "Hover",
@@ -188,8 +190,8 @@ class Roll:
         # Rolling forward turns the top (z) towards the direction of travel.
         body = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
         result = np.eye(4)
-        result[:3, :3] = np.stack([forward, -outward, (0.0, 0.0, 1.0)], axis=1) @ body
-        result[:3, 3] = np.asarray(self.centre) + self.circle_m * outward + (0.0, 0.0, self.radius_m)
+        result[:3, :3] = np.stack([forward, -outward, UP], axis=1) @ body
+        result[:3, 3] = np.asarray(self.centre) + self.circle_m * outward + self.radius_m * UP
         return result
 
 
@@ -214,10 +216,11 @@ class Hover:
         lean = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(heel), -np.sin(heel)], [0.0, np.sin(heel), np.cos(heel)]])
         result = np.eye(4)
         result[:3, :3] = turn @ lean
-        result[:3, 3] = np.asarray(self.centre) + (
-            self.radii_m[0] * np.cos(angle),
-            self.radii_m[1] * np.sin(angle),
-            self.bob.at(time_s),
+        x, y, z = self.centre
+        result[:3, 3] = (
+            x + self.radii_m[0] * np.cos(angle),
+            y + self.radii_m[1] * np.sin(angle),
+            z + self.bob.at(time_s),
         )
         return result
 
@@ -267,7 +270,7 @@ class PathCamera:
     def __call__(self, time_s: float) -> Pose:
         """Return `world_from_camera`."""
         along = self.start_m + self.speed_mps * time_s
-        eye = self.path.beside(along, self.left_m.at(time_s)) + (0.0, 0.0, self.height_m.at(time_s))
+        eye = self.path.beside(along, self.left_m.at(time_s)) + self.height_m.at(time_s) * UP
         ahead = self.path.point(along + self.ahead_m) - self.path.point(along)
         yaw = np.arctan2(ahead[1], ahead[0]) + self.yaw_rad.at(time_s)
         return _looking(eye, float(yaw), self.pitch_rad.at(time_s))
@@ -296,7 +299,7 @@ class OrbitCamera:
         """Return `world_from_camera`."""
         angle = self.phase_rad + 2.0 * np.pi * time_s / self.period_s
         radius, height = self.radius_m.at(time_s), self.height_m.at(time_s)
-        eye = np.asarray(self.centre) + (radius * np.cos(angle), radius * np.sin(angle), height)
+        eye = np.asarray(self.centre) + np.array([radius * np.cos(angle), radius * np.sin(angle), height])
         pitch = self.pitch_rad.at(time_s) - float(np.arctan2(height, radius))
         return _looking(eye, float(angle + np.pi) + self.yaw_rad.at(time_s), pitch)
 

@@ -1,8 +1,8 @@
 """The one place that imports Open3D.
 
-Open3D's Linux wheel is linked against libusb (for depth cameras that nothing here uses) but does not bring it. Where the
-system has none, the one in the wheel `libusb-package` is loaded first: the dynamic linker then finds it by its name, and
-no system package has to be installed.
+Open3D's Linux wheel is linked against libusb (for depth cameras that nothing here uses) but does not bring it. Where
+the system has none, the one in the wheel `libusb-package` is loaded first: the dynamic linker then finds it by its
+name, and no system package has to be installed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def load_open3d() -> Any:
             "Open3D is installed but cannot be loaded",
             field="open3d",
             value=error,
-            remedy="Install the library that is named; Debian and Ubuntu: apt install libusb-1.0-0 libgl1 libx11-6 libgomp1.",
+            remedy="Install the library that is named (Debian: apt install libusb-1.0-0 libgl1 libx11-6 libgomp1).",
         ) from error
 
 

@@ -6,6 +6,7 @@ few thousand triangles that takes a millisecond, less than sending the rays thro
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = ["Hits", "Raycaster"]
 class Hits(NamedTuple):
     """What rays hit; every array has one entry per ray.
 
-    distance: (n,) float32, in lengths of the ray's direction; inf where nothing was hit. The others are then without meaning.
+    distance: (n,) float32, in lengths of the ray's direction; inf where nothing was hit, the others then mean nothing.
     triangle: (n,) int64, the world's first, then the instances' in their order.
     weights: (n, 3) float32, barycentric coordinates of the triangle's corners.
     """
@@ -58,7 +59,7 @@ class Raycaster:
         self.instance = np.repeat(np.arange(-1, len(scene.instances)), counts)
         self._first_moving = counts[0]
         ends = np.cumsum([0, *counts[1:]])
-        self._spans = [slice(int(low), int(high)) for low, high in zip(ends[:-1], ends[1:], strict=True)]
+        self._spans = [slice(int(low), int(high)) for low, high in pairwise(ends)]
         self._moving_corners = whole.corners[self._first_moving :]
         self._moving_normal = _normals(self._moving_corners)
         self.normal = np.empty((whole.triangles, 3), np.float32)

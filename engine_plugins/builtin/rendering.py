@@ -76,7 +76,7 @@ class Renderer:
         self._shadows = shadows
         self._ids = np.array([0, *(instance.id for instance in scene.instances)], dtype=np.uint32)
         column, row = np.meshgrid(np.arange(width), np.arange(height))
-        self._corner = np.stack([column.ravel(), row.ravel()], axis=1)
+        self._corner = np.stack([column.ravel(), row.ravel()], axis=1).astype(np.float64)
         self._centre_rays = self._rays_in_camera(self._corner + 0.5)
 
     def camera(self, index: int) -> Camera:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .atmosphere import Atmosphere, Weather
 from .ground import Ground
 from .materials import Materials, Pattern
-from .mesh import Mesh, cuboid, merge, placement, polygon, ribbon
+from .mesh import UP, Mesh, cuboid, merge, placement, polygon, ribbon
 from .motion import CameraMotion, LaneDrive, LoopPath, OrbitCamera, PathCamera, Swing
 from .palettes import Palette, pick_palette, pick_weather
 from .props import bus, car, choose, house, lamp, person, tower, trees, truck
@@ -117,8 +118,8 @@ def _lay_road(plan: _Plan) -> None:
     )
     kerb = plan.materials.plain(plan.palette.stone)
 
-    def line(left: float, lift: float) -> np.ndarray:
-        return path.beside(along, left) + (0.0, 0.0, lift)
+    def line(left: float, lift: float) -> NDArray[np.float64]:
+        return path.beside(along, left) + lift * UP
 
     low, high = 0.1, 0.1 + _KERB
     plan.parts.append(ribbon(line(half, low), line(-half, low), material=road, along_m=along))
@@ -133,7 +134,7 @@ def _lay_road(plan: _Plan) -> None:
         sheet = cuboid((2 * half - 0.8, 3.0, 0.02), side=zebra)
         forward = path.forward(spot)
         yaw = np.arctan2(forward[1], forward[0]) + 0.5 * np.pi
-        plan.parts.append(sheet.placed(placement(path.point(spot) + (0, 0, low), yaw_rad=yaw)))
+        plan.parts.append(sheet.placed(placement(path.point(spot) + low * UP, yaw_rad=yaw)))
 
 
 def _build_houses(plan: _Plan) -> None:
@@ -196,7 +197,7 @@ def _furnish(plan: _Plan) -> None:
     for side in (1.0, -1.0):
         forward = path.forward(along)
         yaw = np.arctan2(forward[:, 1], forward[:, 0]) - side * 0.5 * np.pi
-        spots = path.beside(along + 4.0 * side, side * (plan.half_road_m + 0.5)) + (0, 0, _KERB)
+        spots = path.beside(along + 4.0 * side, side * (plan.half_road_m + 0.5)) + _KERB * UP
         plan.parts.append(post.placed(placement(spots, yaw_rad=yaw)))
     if plan.half_road_m > 5.0:
         models = [car(plan.materials, choose(rng, plan.palette.paints), estate=bool(i % 2)) for i in range(4)]

@@ -73,7 +73,7 @@ def paint(table: MaterialTable, row: NDArray[np.int32], uv: _F, footprint_m: _F)
         width_u, width_v = np.maximum(footprint_m.take(at)[:, None] / size, 1e-4).T
         a, b, c = (table.colours[:, i].take(rows, axis=0) for i in range(3))
         samples = _Samples(u, v, width_u, width_v, a, b, c, size, rows, gloss.take(at), glow.take(at))
-        colour[at], gloss[at], glow[at] = _PAINTERS[Pattern(kind)](samples)
+        colour[at], gloss[at], glow[at] = _PAINTERS[Pattern(int(kind))](samples)
     return SurfaceColour(colour, gloss, glow)
 
 
@@ -173,8 +173,9 @@ def _fields(s: _Samples) -> tuple[_F, _F, _F]:
     plot = np.where(pick < 0.4, s.a, np.where(pick < 0.75, s.b, s.c))
     mean = (0.4 * s.a + 0.35 * s.b + 0.25 * s.c).astype(np.float32)
     colour = _mix(mean, plot, _fade(np.maximum(s.width_u, s.width_v)))
-    across = np.where(pick[:, 0] < 0.5, u, v)
-    furrow = _pulse(across * 9, 0.5, 9 * np.maximum(s.width_u, s.width_v))
+    across: _F = np.where(pick[:, 0] < 0.5, u, v).astype(np.float32, copy=False)
+    width: _F = 9 * np.maximum(s.width_u, s.width_v)
+    furrow = _pulse(across * 9, 0.5, width)
     return colour * (0.9 + 0.2 * furrow)[:, None], s.gloss, s.glow
 
 

@@ -273,9 +273,9 @@ class Hub:
         entry.session.resume(0)
 
     def _expel(self, link: PeerLink, error: BridgeError) -> None:
-        _log.warning("peer.refused", code=error.code, field=error.field, value=error.value, problem=error.problem)
-        self._metrics.refused.labels(code=error.code).inc()
-        link.send(_error_message(error))
+        if link.send(_error_message(error)):  # what a peer that is gone had still under way needs no answer
+            self._metrics.refused.labels(code=error.code).inc()
+            _log.warning("peer.refused", code=error.code, field=error.field, value=error.value, problem=error.problem)
         link.close()
         self._release(link)
 

@@ -62,7 +62,7 @@ def channel_weights(vae: AutoencoderKLWan, truth: Tensor, *, floor: float = 0.3)
         floor: share of the weight that all channels have alike.
     """
     base = decode_video(vae, truth)
-    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)) * 0.5
+    noise = 0.5 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).to(truth.device)
     errors = []
     for channel in range(truth.shape[1]):
         moved = truth.clone()

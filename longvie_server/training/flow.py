@@ -45,7 +45,7 @@ def draw_sigma(count: int, *, shift: float, pure_share: float, generator: torch.
 
 def make_noisy(truth: Tensor, history: Tensor | None, sigma: Tensor, generator: torch.Generator) -> NoisyClip:
     """Return a point on the path of a clip, (batch, z, frames, h, w), with its history, (batch, z, n, h, w)."""
-    start = mix_first_latent(torch.randn(truth.shape, generator=generator), history)
+    start = mix_first_latent(torch.randn(truth.shape, generator=generator).to(truth.device), history)
     level = sigma[:, None, None, None, None]
     return NoisyClip((1 - level) * truth + level * start, start - truth, sigma)
 

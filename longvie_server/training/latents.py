@@ -133,7 +133,9 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 image_head=torch.stack([_head(pipeline, v[-1:]) for v in variants]),
                 dense_head=_head(pipeline, scene.dense[number][:1]),
                 sparse_head=_head(pipeline, scene.sparse[number][:1]),
-                image=torch.cat([encode_image(pipeline.image_encoder, _video(v[-1:])[:, :, 0]) for v in variants]),
+                image=torch.cat(
+                    [encode_image(pipeline.image_encoder, _video(pipeline, v[-1:])[:, :, 0]) for v in variants]
+                ),
                 history=None if past is None else torch.stack(past),
             )
         )
@@ -159,22 +161,22 @@ def expand_head(head: Tensor, frames: int) -> Tensor:
 
 
 def _head(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
-    condition = encode_condition(pipeline.vae, _video(image), _HEAD_FRAMES)
-    return condition[0, MASK_CHANNELS:]
+    condition = encode_condition(pipeline.vae, _video(pipeline, image), _HEAD_FRAMES)
+    return condition[0, MASK_CHANNELS:].cpu()
 
 
 def _encode(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
-    return encode_video(pipeline.vae, _video(frames))[0]
+    return encode_video(pipeline.vae, _video(pipeline, frames))[0].cpu()
 
 
-def _video(frames: NDArray[np.uint8]) -> Tensor:
-    return to_video(np.array(frames), device=torch.device("cpu"), dtype=torch.float32)
+def _video(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
+    return to_video(np.array(frames), device=pipeline.vae.device, dtype=torch.float32)
 
 
 def _recoder(pipeline: LongVie2Pipeline) -> Recode:
     def recode(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Each frame on its own, so that any number of frames can be coded."""
-        video = _video(frames)[0].permute(1, 0, 2, 3)[:, :, None]
+        video = _video(pipeline, frames)[0].permute(1, 0, 2, 3)[:, :, None]
         decoded = decode_video(pipeline.vae, encode_video(pipeline.vae, video))
         return to_pixels(decoded[:, :, 0].permute(1, 0, 2, 3)[None])
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bridge.errors import InvalidValue
 
-__all__ = ["Ema", "Run", "Schedule", "step_generator"]
+__all__ = ["Ema", "Run", "Schedule", "parameter_groups", "step_generator"]
 
 STATE_FILE: Final = "state.safetensors"
 LOG_FILE: Final = "log.jsonl"
@@ -70,6 +70,15 @@ class Ema:
         state = module.state_dict()
         floats = [name for name, tensor in self.weights.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([self.weights[n] for n in floats], [state[n] for n in floats], 1.0 - decay)
+
+
+def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+    """Return optimizer groups: matrices and kernels decay; gains, biases and modulations do not."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2 and p.shape[0] > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2 or p.shape[0] == 1], "weight_decay": 0.0},
+    ]
 
 
 class Run:
@@ -177,7 +186,7 @@ class Run:
         partial.replace(self.folder / STATE_FILE)
 
     def _load(self) -> None:
-        tensors = load_file(self.folder / STATE_FILE)
+        tensors = load_file(self.folder / STATE_FILE, device=str(next(self.module.parameters()).device))
         self.step = int(tensors.pop("step"))
         sections: dict[str, dict[str, Tensor]] = {"module": {}, "ema": {}, "optimizer": {}}
         for key, tensor in tensors.items():

@@ -32,7 +32,16 @@ from .muon import Muon
 from .run import STATE_FILE, Run, Schedule, step_generator
 from .store import SceneStore, StoredScene
 
-__all__ = ["Crops", "VaeConfig", "latent_statistics", "prepare", "reconstruct", "to_model_range", "train_vae"]
+__all__ = [
+    "Crops",
+    "VaeConfig",
+    "band_error",
+    "latent_statistics",
+    "prepare",
+    "reconstruct",
+    "to_model_range",
+    "train_vae",
+]
 
 _PYRAMID_LEVELS: Final = 3
 _CHECKED: Final = slice(0, 33)
@@ -98,7 +107,8 @@ def train_vae(config: VaeConfig, vae: AutoencoderKLWan) -> Run:
         generator = step_generator(config.seed, step, run.rank)
         crops = config.early if step < config.late_from * config.steps else config.late
         pieces = [_crop(scenes[_draw(generator, len(scenes))], crops, config, generator) for _ in range(crops.batch)]
-        loss, pixel_error = _loss(vae, torch.cat([to_model_range(piece) for piece in pieces]), config, generator)
+        video = torch.cat([to_model_range(piece) for piece in pieces]).to(vae.device)
+        loss, pixel_error = _loss(vae, video, config, generator)
         run.backward(loss)
         if run.step % config.check_every == 0 or run.step == config.steps:
             run.save()
@@ -148,7 +158,9 @@ def reconstruct(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
 def latent_statistics(vae: AutoencoderKLWan, store: SceneStore, names: list[str]) -> tuple[list[float], list[float]]:
     """Return the mean and the standard deviation of each latent channel over the truth of these scenes."""
     with torch.no_grad():
-        parts = [encode_moments(vae, to_model_range(store.load(n).clip(0))).chunk(2, dim=1)[0] for n in names]
+        parts = [
+            encode_moments(vae, to_model_range(store.load(n).clip(0)).to(vae.device)).chunk(2, dim=1)[0] for n in names
+        ]
     values = torch.cat([p.transpose(0, 1).flatten(1) for p in parts], dim=1)
     return values.mean(1).tolist(), values.std(1).tolist()
 
@@ -175,17 +187,17 @@ def _draw(generator: torch.Generator, count: int) -> int:
 def _loss(vae: AutoencoderKLWan, video: Tensor, config: VaeConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the whole loss, and the L1 error within it."""
     mean, log_variance = encode_moments(vae, video).chunk(2, dim=1)
-    latents = mean + config.noise * torch.randn(mean.shape, generator=generator)
+    latents = mean + config.noise * torch.randn(mean.shape, generator=generator).to(mean.device)
     out = torch.cat(list(decode_chunks(vae, latents, chunk=latents.shape[2])), dim=2)
     pixel_error = F.l1_loss(out, video)
     # The posterior is told its own width, which is fixed, and kept from drifting away from the origin.
     width_error = (log_variance - 2.0 * math.log(config.noise)).square().mean()
     prior = config.prior * (mean.square().mean() + 0.01 * width_error)
     error = (out - video).transpose(1, 2).flatten(0, 1)
-    return pixel_error + config.sharpness * _band_error(error) + prior, pixel_error
+    return pixel_error + config.sharpness * band_error(error) + prior, pixel_error
 
 
-def _band_error(error: Tensor) -> Tensor:
+def band_error(error: Tensor) -> Tensor:
     """The mean absolute value of every band of a Laplacian pyramid of an error, (n, c, h, w)."""
     total = error.new_zeros(())
     for _ in range(_PYRAMID_LEVELS):
@@ -201,6 +213,6 @@ def _held_out_psnr(vae: AutoencoderKLWan, store: SceneStore) -> dict[str, float]
     for name in store.names():
         scene = store.load(name)
         for kind, video in zip(errors, (scene.clip(0), scene.dense[0], scene.sparse[0]), strict=True):
-            pixels = to_model_range(video[_CHECKED])
+            pixels = to_model_range(video[_CHECKED]).to(vae.device)
             errors[kind].append(float(F.mse_loss(reconstruct(vae, pixels), pixels)))
     return {kind: float(10 * np.log10(4.0 / np.mean(values))) for kind, values in errors.items() if values}

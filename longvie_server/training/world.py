@@ -7,7 +7,7 @@ none, so all is trained at once, each of them a share of the samples, and everyt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +20,7 @@ from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.vae import MASK_CHANNELS
 from .flow import draw_sigma, flow_loss, make_noisy
 from .latents import VARIANTS, ClipLatents, SceneLatents, expand_head, without_controls
-from .muon import Muon
-from .run import Run, Schedule, step_generator
+from .run import Run, Schedule, parameter_groups, step_generator
 from .speed import FrameSelection, install
 
 __all__ = ["WorldBatch", "WorldConfig", "WorldData", "train_world"]
@@ -54,7 +53,9 @@ class WorldConfig:
     batch: int = 2
     seen_frames: int = 7
     whole_from: float = 0.75
-    learning_rate: float = 1.2e-2
+    learning_rate: float = 1e-3
+    warmup: int = 60
+    ema_decay: float = 0.998
     shift: float = 5.0
     pure_share: float = 0.25
     spoilt_share: float = 0.4
@@ -85,6 +86,11 @@ class WorldBatch:
     history: Tensor | None
     text: Tensor
     image: Tensor
+
+    def to(self, device: torch.device) -> WorldBatch:
+        """Return the same batch on a device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return WorldBatch(**{name: None if t is None else t.to(device) for name, t in tensors.items()})
 
 
 class WorldData:
@@ -155,7 +161,7 @@ class WorldData:
 
     def _text(self, caption: str) -> Tensor:
         if caption not in self._texts:
-            self._texts[caption] = self.pipeline.encode_prompt(caption)
+            self._texts[caption] = self.pipeline.encode_prompt(caption).cpu()
         return self._texts[caption]
 
 
@@ -173,14 +179,16 @@ def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight:
     selection = FrameSelection(transformer)
     data = WorldData(pipeline, config.latents)
     total = data.scenes[0].clips[0].truth.shape[1]
-    optimizer = Muon(transformer.parameters(), lr=config.learning_rate, weight_decay=0.1)
-    run = Run(config.folder, transformer, optimizer, Schedule(config.learning_rate, config.steps, warmup=40))
+    groups = parameter_groups(transformer, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), foreach=True)
+    schedule = Schedule(config.learning_rate, config.steps, warmup=config.warmup)
+    run = Run(config.folder, transformer, optimizer, schedule, ema_decay=config.ema_decay)
     losses: list[float] = []
     for step in run.steps("training the world model"):
         generator = step_generator(config.seed, step, run.rank)
         whole = step >= config.whole_from * config.steps
         frames = list(range(total)) if whole else _draw_frames(total, config.seen_frames, generator)
-        batch = data.draw(config, frames, 1 if whole else config.batch, generator)
+        batch = data.draw(config, frames, 1 if whole else config.batch, generator).to(transformer.device)
         selection.choose(frames, total=total, history=0 if batch.history is None else _HISTORY)
         loss = _step_loss(config, pipeline, batch, channel_weight, generator)
         run.backward(loss)
@@ -201,11 +209,12 @@ def _step_loss(
     generator: torch.Generator,
 ) -> Tensor:
     count = batch.truth.shape[0]
-    sigma = draw_sigma(count, shift=config.shift, pure_share=config.pure_share, generator=generator)
+    device = batch.truth.device
+    sigma = draw_sigma(count, shift=config.shift, pure_share=config.pure_share, generator=generator).to(device)
     noisy = make_noisy(batch.truth, batch.history, sigma, generator)
     low = config.dense_scale
     scale = low + (1 - low) * torch.rand(count, generator=generator)
-    scale = torch.where(torch.rand(count, generator=generator) < 0.5, torch.ones(count), scale)
+    scale = torch.where(torch.rand(count, generator=generator) < 0.5, torch.ones(count), scale).to(device)
     predicted = pipeline.transformer(
         torch.cat([noisy.latents, batch.condition], dim=1),
         1000 * sigma,
@@ -217,7 +226,7 @@ def _step_loss(
         dense_scale=scale,
         return_dict=False,
     )[0]
-    return flow_loss(predicted, noisy, channel_weight)
+    return flow_loss(predicted, noisy, channel_weight.to(device))
 
 
 def _draw_frames(total: int, count: int, generator: torch.Generator) -> list[int]:

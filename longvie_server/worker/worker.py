@@ -230,8 +230,9 @@ class Worker:
             with self._lock:
                 self._load_error = None if self._ready else error
             _log.error("worker %d: %s", process.pid, error)
-        deadline.cancel()
-        self._finish(process.reap(grace_s=self._grace_s), process.stderr_tail)
+        finally:
+            deadline.cancel()
+            self._finish(process.reap(grace_s=self._grace_s), process.stderr_tail)
 
     def _stop_loading(self, process: ChildProcess) -> None:
         with self._lock:

@@ -81,7 +81,7 @@ class LongVie2WorldModel:
             height=defaults.height,
             width=defaults.width,
             steps=self._steps,
-            numerics=_numerics(self.pipeline),
+            numerics={**_numerics(self.pipeline), "decode_chunk": str(self._decode_chunk)},
         )
 
     def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:

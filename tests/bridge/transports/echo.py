@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.errors import BridgeError
-from bridge.messages import ClientMessage, ErrorMessage, Ping, Plane, Pong, Receipt, ServerMessage, TickMessage
+from bridge.messages import ClientMessage, ErrorMessage, Ping, Plane, Pong, Receipt, TickMessage
 from bridge.transports.base import ClientTransport, TransportEvent
 from longvie_server.frontend.peer import PeerLink
 

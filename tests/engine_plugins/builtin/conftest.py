@@ -37,7 +37,7 @@ class Still:
 
 
 def two_boxes() -> Scene:
-    """A wall with its front face at x = 12 between y -4..4 and z 0..4, and a cube of 2 m (id 7) that moves before it."""
+    """A wall whose face is x = 12, y -4..4, z 0..4, and a cube of 2 m (id 7) that moves in front of it."""
     materials = Materials()
     grey = materials.plain("808080")
     return Scene(

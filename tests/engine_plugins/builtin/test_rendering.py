@@ -31,7 +31,7 @@ def test_depth_is_planar_not_radial(boxes: Scene) -> None:
 
 def test_moving_cube_is_where_its_motion_says(boxes: Scene) -> None:
     # Tick 8 is 0.5 s: the cube's middle is at (8, 1), turned by 0.15 rad. The camera's right is -y, so it moves left.
-    # The face's plane is n . (p - c) = -1 with n = (cos 0.15, sin 0.15); on the axis y = 0, x = 8 - (1 - sin 0.15) / cos 0.15.
+    # The face's plane is n . (p - c) = -1 with n = (cos 0.15, sin 0.15): at y = 0, x = 8 - (1 - sin 0.15) / cos 0.15.
     renderer = Renderer(boxes, width=65, height=49)  # odd sizes have a pixel on the axis
     depth = renderer.look(8).depth[24, 32]
     assert depth == pytest.approx(8.0 - (1.0 - np.sin(0.15)) / np.cos(0.15), rel=1e-5)

@@ -44,7 +44,8 @@ def finish(steps: Generator[StepEvent, None, WorldState]) -> tuple[np.ndarray, W
             frames.append(event.frames)
 
 
-def test_clips_follow_each_other(model: LongVie2WorldModel, controls: ControlClip, micro: LongVie2Pipeline) -> None:
+def test_clips_follow_each_other(controls: ControlClip, micro: LongVie2Pipeline) -> None:
+    model = LongVie2WorldModel(micro, name="micro", decode_chunk=1)
     state = start(model)
     first, state = finish(model.step(state, controls))
     assert first.shape == (81, 16, 32, 3)
@@ -110,6 +111,7 @@ def test_the_spec_tells_size_steps_and_numerics(micro: LongVie2Pipeline, tmp_pat
     assert (spec.name, spec.height, spec.width, spec.steps, spec.fps) == ("micro", 16, 32, 9, 16)
     assert set(spec.numerics) == {
         "attention",
+        "decode_chunk",
         "device",
         "diffusers",
         "dtype",
