@@ -111,8 +111,8 @@ class Atmosphere:
         body = 0.65 * value_noise(x, y) + 0.35 * value_noise(x * 2.3 + 40, y * 2.3 + 80)
         cover = np.clip((body - (0.72 - 0.5 * self.clouds)) * 5.0, 0.0, 1.0) * np.clip(rise * 6.0, 0.0, 1.0)
         white = 0.75 * self.horizon + 0.25 * self.sun * (0.55 + 0.45 * facing)[:, None]
-        mixed: _F = colour + (white * 1.05 - colour) * (0.85 * cover)[:, None]
-        return mixed
+        mixed = colour + (white * 1.05 - colour) * (0.85 * cover)[:, None]
+        return mixed.astype(np.float32, copy=False)
 
     def light(self, normal: _F, sunlit: _F, openness: _F) -> _F:
         """Return the light on a matt surface, (n, 3).

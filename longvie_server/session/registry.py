@@ -83,12 +83,13 @@ class SessionRegistry(Generic[Owner]):
         Raises:
             LimitExceeded: on this connection or in all.
         """
-        mine = sum(entry.owner is owner and entry.session.phase is not Phase.OVER for entry in self)
-        if mine >= self._limits.max_sessions or len(self._entries) >= self._max_sessions:
+        alive = [entry for entry in self if entry.session.phase is not Phase.OVER]
+        mine = sum(entry.owner is owner for entry in alive)
+        if mine >= self._limits.max_sessions or len(alive) >= self._max_sessions:
             raise LimitExceeded(
                 f"at most {self._limits.max_sessions} sessions per connection and {self._max_sessions} in all",
                 field="open",
-                value=len(self._entries),
+                value=f"{mine} and {len(alive)}",
                 remedy="Close a session first, or try again when others have ended.",
             )
 
@@ -128,11 +129,15 @@ class SessionRegistry(Generic[Owner]):
 
     def expire(self, *, now_s: float) -> list[Entry[Owner]]:
         """Drop, and return, what nobody will ask for again."""
+        over = [entry for entry in self if entry.session.phase is Phase.OVER]
+        # The end of a session is kept for its client to hear of, but not more ends than there may be sessions.
+        forgotten = set(map(id, over[: -self._max_sessions]))
         expired = [
             entry
             for entry in self
             if (entry.owner is None and entry.expires_s <= now_s)
             or (entry.session.phase is Phase.OVER and not entry.session.unacknowledged)
+            or id(entry) in forgotten
         ]
         for entry in expired:
             del self._entries[entry.session.name]

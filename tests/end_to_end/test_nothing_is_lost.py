@@ -142,10 +142,9 @@ def test_a_server_that_goes_away_for_good(new_server: ServerFactory) -> None:
             session.send(tick)
         assert session.wait_until(lambda s: s.last_clip is not None, timeout_s=60)
         server.stop()
-        received = []
-        with pytest.raises(bridge.ConnectionLost, match="continue_from=session.state"):
-            for frame in session.frames():
-                received.append(frame.index)
+        received: list[int] = []
+        with pytest.raises(bridge.ConnectionLost, match=r"continue_from=session\.state"):
+            received.extend(frame.index for frame in session.frames())
         assert received == list(range(81)), "what had arrived is kept"
         assert session.state is not None
 
@@ -161,5 +160,5 @@ def test_a_session_that_the_server_forgot(new_server: ServerFactory) -> None:
         assert session.wait_until(lambda s: s.last_clip is not None, timeout_s=60)
         first.stop()
         new_server(listen={"zeromq": f"tcp://127.0.0.1:{port}"})
-        with pytest.raises(bridge.ServerError, match="continue_from=session.state"):
+        with pytest.raises(bridge.ServerError, match=r"continue_from=session\.state"):
             list(session.frames())

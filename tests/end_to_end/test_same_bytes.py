@@ -1,0 +1,106 @@
+"""The same seed and ticks give the same bytes: over every transport, beside another session, and from the recording."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import server_urls
+from shots import FIRST_FRAME, PROMPT
+
+import bridge
+from bridge.recording import Recording
+from engine_plugins.builtin import BuiltinEngine, make_scene
+from longvie_server.drive.render import RenderRequest, render_recording
+from longvie_server.server import BridgeServer
+
+COUNT = 100
+
+
+@pytest.fixture(scope="module")
+def street() -> list[bridge.Tick]:
+    engine = BuiltinEngine(make_scene("street", 3), width=80, height=48)
+    return list(engine.ticks(COUNT))
+
+
+def digest(url: str, ticks: list[bridge.Tick], *, record_to: Path | None = None, seed: int = 7) -> str:
+    found = hashlib.sha256()
+    options = bridge.SessionOptions(record_to=record_to)
+    with (
+        bridge.connect(url) as server,
+        server.open(prompt=PROMPT, first_frame=FIRST_FRAME, seed=seed, tracks="engine", options=options) as session,
+    ):
+        for tick in ticks:
+            session.send(tick)
+        for frame in session.frames():
+            found.update(frame.index.to_bytes(4, "little") + frame.image.tobytes())
+    return found.hexdigest()
+
+
+def test_every_transport(fake_server: BridgeServer, street: list[bridge.Tick]) -> None:
+    digests = {name: digest(url, street) for name, url in server_urls(fake_server).items()}
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_while_another_session_takes_turns(fake_server: BridgeServer, street: list[bridge.Tick]) -> None:
+    alone = digest(fake_server.zeromq_endpoint, street)
+    beside: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: beside.append(digest(fake_server.zeromq_endpoint, street))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert beside == [alone, alone]
+
+
+def test_from_the_recording(fake_server: BridgeServer, street: list[bridge.Tick], tmp_path: Path) -> None:
+    live = digest(fake_server.zeromq_endpoint, street, record_to=tmp_path / "session.mcap")
+    recording = Recording.open(tmp_path / "session.mcap")
+    assert (recording.tick_count, recording.frame_count) == (COUNT, COUNT)
+    summary = render_recording(
+        recording,
+        RenderRequest(depth_range="recorded"),
+        out=tmp_path / "again",
+        force=False,
+        model="",
+        server_url=fake_server.zeromq_endpoint,
+        token="",
+        on_progress=lambda *_: None,
+    )
+    assert summary["frames"] == COUNT
+    again = hashlib.sha256()
+    for frame in Recording.open(tmp_path / "again" / "session.mcap").frames():
+        again.update(frame.index.to_bytes(4, "little") + frame.image.tobytes())
+    assert again.hexdigest() == live
+
+
+def test_a_recording_with_another_prompt(fake_server: BridgeServer, street: list[bridge.Tick], tmp_path: Path) -> None:
+    digest(fake_server.zeromq_endpoint, street, record_to=tmp_path / "session.mcap")
+    recording = Recording.open(tmp_path / "session.mcap")
+    render_recording(
+        recording,
+        RenderRequest(prompt="another one", depth_range="recorded"),
+        out=tmp_path / "again",
+        force=False,
+        model="",
+        server_url=fake_server.zeromq_endpoint,
+        token="",
+        on_progress=lambda *_: None,
+    )
+    before = [frame.image for frame in recording.frames()]
+    after = [frame.image for frame in Recording.open(tmp_path / "again" / "session.mcap").frames()]
+    np.testing.assert_array_equal(np.stack(before)[..., :2], np.stack(after)[..., :2])
+    assert (np.stack(before)[..., 2] != np.stack(after)[..., 2]).all(), "the fake model shows its prompt in blue"
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+        "frames",
+        "session.mcap",
+        "side_by_side.mp4",
+        "strip.png",
+        "summary.json",
+        "video.mp4",
+    }
