@@ -173,9 +173,11 @@ def _fields(s: _Samples) -> tuple[_F, _F, _F]:
     plot = np.where(pick < 0.4, s.a, np.where(pick < 0.75, s.b, s.c))
     mean = (0.4 * s.a + 0.35 * s.b + 0.25 * s.c).astype(np.float32)
     colour = _mix(mean, plot, _fade(np.maximum(s.width_u, s.width_v)))
-    across = np.where(pick[:, 0] < 0.5, u, v).astype(np.float32, copy=False)
+    across: _F = np.where(pick[:, 0] < 0.5, u, v).astype(np.float32, copy=False)
     width = np.maximum(s.width_u, s.width_v)
-    furrow = _pulse(across * np.float32(9), 0.5, width * np.float32(9))
+    across *= 9
+    width *= 9
+    furrow = _pulse(across, 0.5, width)
     return colour * (0.9 + 0.2 * furrow)[:, None], s.gloss, s.glow
 
 
