@@ -123,7 +123,7 @@ class BridgeServer:
         if listen.grpc:
             from .frontend.grpc_frontend import GrpcFrontend, TlsFiles
 
-            tls = TlsFiles(listen.tls_key, listen.tls_cert) if listen.tls_key and listen.tls_cert else None
+            tls = TlsFiles(str(listen.tls_key), str(listen.tls_cert)) if listen.tls_key and listen.tls_cert else None
             grpc = GrpcFrontend(listen.grpc, hub, tls=tls, limits=limits)
             grpc.start()
             self._stack.append(grpc.stop)

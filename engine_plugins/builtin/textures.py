@@ -198,7 +198,7 @@ def _stripes(s: _Samples) -> tuple[_F, _F, _F]:
 
 
 def _strata(s: _Samples) -> tuple[_F, _F, _F]:
-    v = s.v + 0.8 * value_noise(s.u, 0.5 * s.v)
+    v: _F = s.v + np.float32(0.8) * value_noise(s.u, np.float32(0.5) * s.v)
     share = _pulse(0.5 * v, 0.5, 0.5 * s.width_v)
     pick = 0.5 + (_cell(np.zeros_like(v), v, s.row) - 0.5) * _fade(s.width_v)
     return _mix(_mix(s.a, s.b, share), s.c, 0.6 * pick), s.gloss, s.glow

@@ -49,23 +49,25 @@ def bare_grpc(message: bytes, *, ticks: int, credit: int) -> float:
 
     import grpc
 
-    with _Peer(_grpc_peer, ticks) as port:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=_grpc_options()) as channel:
-            room = threading.Semaphore(credit)
+    with (
+        _Peer(_grpc_peer, ticks) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}", options=_grpc_options()) as channel,
+    ):
+        room = threading.Semaphore(credit)
 
-            def messages() -> Iterator[bytes]:
-                for _ in range(ticks + 1):
-                    room.acquire()
-                    yield message
+        def messages() -> Iterator[bytes]:
+            for _ in range(ticks + 1):
+                room.acquire()
+                yield message
 
-            replies = channel.stream_stream(_METHOD, request_serializer=None, response_deserializer=None)(messages())
+        replies: Any = channel.stream_stream(_METHOD, request_serializer=None, response_deserializer=None)(messages())
+        next(replies)
+        room.release()
+        began_s = time.perf_counter()
+        for _ in range(ticks):
             next(replies)
             room.release()
-            began_s = time.perf_counter()
-            for _ in range(ticks):
-                next(replies)
-                room.release()
-            seconds = time.perf_counter() - began_s
+        seconds = time.perf_counter() - began_s
     return ticks / seconds
 
 

@@ -70,29 +70,29 @@ def bench_session(*, clips: int = 60) -> SessionBench:
         clips: at least 4.
     """
     frames = 0
-    with tempfile.TemporaryDirectory() as folder:
-        with (
-            ServerProcess(f"fake:{_HEIGHT}x{_WIDTH}", log=Path(folder) / "server.log") as process,
-            bridge.connect(process.endpoint) as server,
-            server.open(
-                prompt="memory",
-                first_frame=np.zeros((_HEIGHT, _WIDTH, 3), np.uint8),
-                depth_range=bridge.DepthRange(1.0, float("inf")),
-                frame_encoding="raw",
-            ) as session,
-        ):
-            third = (0.0, 0.0)
-            rng = np.random.default_rng(0)
-            lens = bridge.Intrinsics.from_fov(fov_x_rad=1.2, width=_WIDTH, height=_HEIGHT)
-            for index in range(clips * CLIP_STRIDE + 1):
-                depth = rng.uniform(1.0, 50.0, (_HEIGHT, _WIDTH)).astype(np.float32)
-                session.send(bridge.Tick(index=index, camera=bridge.Camera(lens), depth=depth))
-                frames += sum(1 for _ in session.arrived())
-                done = session.last_clip
-                if done is not None and done.clip == _SETTLED_CLIP - 1:
-                    third = _memory_mib(process.pid)
-            frames += sum(1 for _ in session.frames())
-            last = _memory_mib(process.pid)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ServerProcess(f"fake:{_HEIGHT}x{_WIDTH}", log=Path(folder) / "server.log") as process,
+        bridge.connect(process.endpoint) as server,
+        server.open(
+            prompt="memory",
+            first_frame=np.zeros((_HEIGHT, _WIDTH, 3), np.uint8),
+            depth_range=bridge.DepthRange(1.0, float("inf")),
+            frame_encoding="raw",
+        ) as session,
+    ):
+        third = (0.0, 0.0)
+        rng = np.random.default_rng(0)
+        lens = bridge.Intrinsics.from_fov(fov_x_rad=1.2, width=_WIDTH, height=_HEIGHT)
+        for index in range(clips * CLIP_STRIDE + 1):
+            depth = rng.uniform(1.0, 50.0, (_HEIGHT, _WIDTH)).astype(np.float32)
+            session.send(bridge.Tick(index=index, camera=bridge.Camera(lens), depth=depth))
+            frames += sum(1 for _ in session.arrived())
+            done = session.last_clip
+            if done is not None and done.clip == _SETTLED_CLIP - 1:
+                third = _memory_mib(process.pid)
+        frames += sum(1 for _ in session.frames())
+        last = _memory_mib(process.pid)
     return SessionBench(clips, frames, third[0], last[0], third[1], last[1])
 
 

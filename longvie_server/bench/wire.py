@@ -1,7 +1,7 @@
 """Ticks into a session, beside a bare stream of the same parts: what validation, credit and receipts cost.
 
-A tick is 640 x 352 float32 depth and 2,500 points. Ours is a real client and a real server in two processes: the tick is
-encoded, sent, decoded, validated, reduced to control geometry, accepted and receipted. A round is 80 ticks of one
+A tick is 640 x 352 float32 depth and 2,500 points. Ours is a real client and a real server in two processes: the tick
+is encoded, sent, decoded, validated, reduced to control geometry, accepted and receipted. A round is 80 ticks of one
 session, one short of a clip, so that what is timed is the wire and not the painting; the bare stream runs the same
 ticks under the same credit.
 """
@@ -104,9 +104,8 @@ def bench_wire(transport: str, *, ticks: int = 600, repeats: int = 3) -> WireBen
                     before = _cpu_s(process.pid)
                     ours.append(rounds * _ROUND / sum(_round(server, made) for _ in range(rounds)))
                     after = _cpu_s(process.pid)
-                    cpu.append(
-                        tuple(1000 * (b - a) / (rounds * _ROUND) for a, b in zip(before, after, strict=True))  # type: ignore[arg-type]
-                    )
+                    per_tick_ms = 1000 / (rounds * _ROUND)
+                    cpu.append(((after[0] - before[0]) * per_tick_ms, (after[1] - before[1]) * per_tick_ms))
                     if transport == "zeromq":
                         bare.append(bare_zeromq(parts, ticks=rounds * _ROUND, credit=CREDIT_TICKS))
                     else:
@@ -130,7 +129,8 @@ def _ticks() -> list[bridge.Tick]:
     lens = bridge.Intrinsics.from_fov(fov_x_rad=1.2, width=_WIDTH, height=_HEIGHT)
     depth = rng.uniform(1.0, 50.0, (_HEIGHT, _WIDTH)).astype(np.float32)
     points = np.ones((bridge.TRACK_COUNT, 4), np.float32)
-    points[:, :3] = rng.uniform(-1.0, 1.0, (bridge.TRACK_COUNT, 3)) + (0.0, 0.0, 5.0)
+    points[:, :3] = rng.uniform(-1.0, 1.0, (bridge.TRACK_COUNT, 3))
+    points[:, 2] += 5.0
     visibility = np.zeros(bridge.TRACK_COUNT, np.uint8)
     for array in (depth, points, visibility):
         array.flags.writeable = False  # an engine that fills new buffers: nothing has to be copied

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from bridge.errors import BridgeError
 
-from . import bench, demo, doctor, evaluate, render, serve
+from . import bench, demo, doctor, evaluate, render, serve, train
 
 __all__ = ["app", "report"]
 
@@ -24,6 +24,7 @@ app.command("render")(render.render)
 app.command("doctor")(doctor.doctor)
 app.command("eval")(evaluate.evaluate_command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(train.app, name="train")
 
 
 @app.callback()

@@ -43,8 +43,8 @@ def serve(
 ) -> None:
     """Serve a world model to engines.
 
-    Every flag is also an environment variable (LONGVIE_LISTEN__TOKEN, LONGVIE_MODEL__NAME, ...) and an entry of the TOML
-    file; flags win over the environment, the environment over the file. Clients connect with
+    Every flag is also an environment variable (LONGVIE_LISTEN__TOKEN, LONGVIE_MODEL__NAME, ...) and an entry of the
+    TOML file; flags win over the environment, the environment over the file. Clients connect with
     `bridge.connect("tcp://host:5555", token=...)`.
     """
     flags: dict[str, dict[str, Any]] = {

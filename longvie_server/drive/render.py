@@ -26,7 +26,7 @@ from .shot import ShotProgress, drive_shot
 __all__ = ["DEPTH_RANGES", "RenderRequest", "render_recording", "whole_range"]
 
 DEPTH_RANGES = ("whole", "recorded")
-"""`whole`: measured over the recording, as the paper does, unless one was declared. `recorded`: as the session had it."""
+"""whole: measured over the recording, as the paper does, unless one was declared. recorded: as the session had it."""
 
 
 class RenderRequest:

@@ -125,15 +125,19 @@ def evaluate(model: WorldModel, config: EvaluationConfig, *, progress: Progress 
     if progress is None:
         with new_progress() as own:
             return evaluate(model, config, progress=own)
-    size = {"clips": config.clips, "height": model.spec.height, "width": model.spec.width, "cache": config.cache}
+
+    def scene_of(number: int) -> HeldOutScene:
+        height, width = model.spec.height, model.spec.width
+        return held_out_scene(number, clips=config.clips, height=height, width=width, cache=config.cache)
+
     task = progress.add_task("rendering scenes", total=config.scenes)
     for number in range(config.scenes):
-        held_out_scene(number, **size)
+        scene_of(number)
         progress.advance(task)
     figures: dict[str, list[list[dict[str, float]]]] = {row: [] for row in config.rows}
     task = progress.add_task("judging", total=len(config.rows) * config.scenes * config.clips)
     for number in range(config.scenes):
-        scene, other = held_out_scene(number, **size), held_out_scene((number + 1) % config.scenes, **size)
+        scene, other = scene_of(number), scene_of((number + 1) % config.scenes)
         for row in config.rows:
             figures[row].append(_scene_figures(row, model, scene, other, config, number))
             progress.advance(task, config.clips)

@@ -130,13 +130,15 @@ class GrpcFrontend:
         if self._server is None or self._executor is None:
             return
         with self._lock:
-            links, readers = tuple(self._links), tuple(self._readers)
+            links = tuple(self._links)
         for link in links:
             link.close()
         self._server.stop(_GOODBYE_S).wait()
+        self._executor.shutdown()
+        with self._lock:  # only now: until here, a stream could still begin
+            readers = tuple(self._readers)
         for reader in readers:
             reader.join()
-        self._executor.shutdown()
         self._server = self._executor = None
 
     def _connect(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -146,7 +148,7 @@ class GrpcFrontend:
         with self._lock:
             self._links.add(link)
             self._readers.add(reader)
-        reader.start()
+            reader.start()  # under the lock: whoever sees it may join it
         if not context.add_callback(link.close):  # wakes the writer when the client is gone
             link.close()
         return link.responses()

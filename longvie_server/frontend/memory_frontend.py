@@ -65,10 +65,10 @@ class MemoryFrontend:
     def _accept(self, pipe: MemoryPipe) -> None:
         link = _MemoryLink(pipe)
         reader = threading.Thread(target=self._read, args=(link,), name="longvie-memory-read", daemon=True)
+        pipe.tell_client(Up())
         with self._lock:
             self._readers[link] = reader
-        pipe.tell_client(Up())
-        reader.start()
+            reader.start()  # under the lock: whoever sees it may join it
 
     def _read(self, link: _MemoryLink) -> None:
         known = unreadable = False

@@ -28,7 +28,7 @@ class VideoWriter:
         self._fps, self._scale = fps, scale
 
     def write(self, image: NDArray[np.uint8]) -> None:
-        """Add a frame, (height, width, 3) uint8 RGB; an odd row or column is repeated, as the codec wants even sizes."""
+        """Add a frame, (height, width, 3) uint8 RGB; an odd row or column is repeated, for the codec's sake."""
         image = image.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
         if self._stream is None:

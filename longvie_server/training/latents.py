@@ -95,7 +95,7 @@ class SceneLatents:
             names = set(file.keys())
             clips = tuple(
                 ClipLatents(
-                    **{
+                    **{  # type: ignore[arg-type]
                         field: file.get_tensor(f"{n}.{field}") if f"{n}.{field}" in names else None
                         for field in ClipLatents.__slots__
                     }

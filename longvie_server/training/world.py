@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -90,7 +90,8 @@ class WorldBatch:
     def to(self, device: torch.device) -> WorldBatch:
         """Return the same batch on a device."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return WorldBatch(**{name: None if t is None else t.to(device) for name, t in tensors.items()})
+        moved: dict[str, Any] = {name: None if t is None else t.to(device) for name, t in tensors.items()}
+        return WorldBatch(**moved)
 
 
 class WorldData:

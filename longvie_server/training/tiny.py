@@ -1,0 +1,113 @@
+"""The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
+
+Order: render scenes, train the VAE, encode the scenes, train the denoiser, train the decoder on, export. A stage that
+is done is skipped; one that was stopped goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from rich.progress import track
+
+from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
+from .decoder import DecoderConfig, train_decoder
+from .export import channel_weights, export, load_average, pipeline_with_vae
+from .latents import SceneLatents, encode_store
+from .scenes import ScenesConfig, render_scenes
+from .store import SceneStore
+from .vae import VaeConfig, train_vae
+from .world import WorldConfig, train_world
+
+__all__ = ["TinyConfig", "train_tiny"]
+
+_HELD_OUT_SEEDS: Final = (900_000, 900_004)
+_WEIGHED_SCENES: Final = 6
+_STATISTICS_FILE: Final = "statistics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """The making of a checkpoint.
+
+    Args:
+        folder: of all that is made on the way.
+        out: the checkpoint's folder.
+        model: its sizes.
+        scenes: how many scenes to train on.
+        workers: processes that render.
+        device: where to train.
+        vae_steps, world_steps, decoder_steps: of the three trainings.
+        world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
+        seed: of the first weights.
+    """
+
+    folder: Path
+    out: Path
+    model: LongVie2Config = field(default_factory=lambda: TINY)
+    scenes: int = 320
+    workers: int = 2
+    device: str = "cpu"
+    vae_steps: int = 4000
+    world_steps: int = 8000
+    decoder_steps: int = 1000
+    world_batch: int = 2
+    seed: int = 0
+
+
+def train_tiny(config: TinyConfig) -> Path:
+    """Make the checkpoint; return its folder."""
+    folder = config.folder
+    size = {"height": config.model.height, "width": config.model.width, "workers": config.workers}
+    for name, seeds in (("scenes", (0, config.scenes)), ("held_out", _HELD_OUT_SEEDS)):
+        job = ScenesConfig(folder / name, seeds=seeds, **size)
+        for _ in track(render_scenes(job), f"rendering {name}", total=seeds[1] - seeds[0]):
+            pass
+
+    vae_job = VaeConfig(folder / "scenes", folder / "held_out", folder / "vae", steps=config.vae_steps)
+    train_vae(vae_job, build(config.model, seed=config.seed).vae.to(config.device))
+
+    pipeline = _with_statistics(config)
+    store = SceneStore(folder / "scenes")
+    names = store.names()
+    for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
+        pass
+
+    step = WorldConfig(folder / "latents", folder / "world", steps=config.world_steps, batch=config.world_batch)
+    train_world(step, pipeline, channel_weights(pipeline.vae, _some_truth(folder / "latents", config.device)))
+
+    last = DecoderConfig(folder / "scenes", folder / "latents", folder / "decoder", steps=config.decoder_steps)
+    train_decoder(last, pipeline.vae)
+    finished = build(config.model, seed=config.seed)
+    load_average(finished.vae, folder / "decoder")
+    finished.vae.register_to_config(
+        latents_mean=pipeline.vae.config.latents_mean, latents_std=pipeline.vae.config.latents_std
+    )
+    export(finished, folder / "world", config.out)
+    return config.out
+
+
+def _with_statistics(config: TinyConfig) -> LongVie2Pipeline:
+    """A pipeline with the trained VAE; its latents' statistics are measured once, then kept."""
+    path = config.folder / "vae" / _STATISTICS_FILE
+    store = SceneStore(config.folder / "scenes")
+    pipeline = pipeline_with_vae(config.model, config.folder / "vae", store, seed=config.seed)
+    if path.exists():
+        known = json.loads(path.read_text())
+        pipeline.vae.register_to_config(latents_mean=known["mean"], latents_std=known["std"])
+    else:
+        measured = {"mean": pipeline.vae.config.latents_mean, "std": pipeline.vae.config.latents_std}
+        path.write_text(json.dumps(measured) + "\n")
+    pipeline.to(config.device)
+    return pipeline
+
+
+def _some_truth(folder: Path, device: str) -> torch.Tensor:
+    """A few latent frames of a few scenes, (scenes, z, 4, h, w)."""
+    paths = sorted(folder.glob("*.safetensors"))
+    picked = paths[:: max(1, len(paths) // _WEIGHED_SCENES)][:_WEIGHED_SCENES]
+    return torch.stack([SceneLatents.load(path).clips[0].truth[:, 5:9].float() for path in picked]).to(device)
