@@ -59,6 +59,7 @@ class ZeroMQTransport:
         self._wake_in.bind(self._wake_name)
         self._wake_out = self._context.socket(zmq.PUSH)
         self._wake_out.connect(self._wake_name)
+        self._woken = False
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
@@ -110,8 +111,9 @@ class ZeroMQTransport:
     def poll(self, timeout_s: float) -> list[TransportEvent]:
         """Return connection changes and messages."""
         ready = dict(self._poller.poll(max(0, int(timeout_s * 1000))))
-        while ready.get(self._wake_in) and self._wake_in.poll(0):
+        if self._wake_in in ready:
             self._wake_in.recv()
+            self._woken = False  # before the caller looks at what waits: whoever adds to it from now on wakes again
         events: list[TransportEvent] = []
         if self._monitor is not None and self._monitor in ready:
             events.extend(self._monitored())
@@ -121,7 +123,8 @@ class ZeroMQTransport:
 
     def wake(self) -> None:
         """Make `poll` return now. Callers take turns (the connection's lock), as ZeroMQ asks."""
-        with contextlib.suppress(zmq.Again):  # full: a thousand wakes are waiting already
+        if not self._woken:
+            self._woken = True
             self._wake_out.send(b"", zmq.DONTWAIT)
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ All of a server's session state is touched on this thread only, so nothing in it
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import threading
@@ -41,6 +40,7 @@ class Reactor:
         self._sockets: dict[zmq.Socket[bytes], Callable[[], None]] = {}
         self._poller = zmq.Poller()
         self._wake_lock = threading.Lock()
+        self._woken = False
         self._wake_in = self.context.socket(zmq.PULL)
         self._wake_in.bind("inproc://wake")
         self._wake_out = self.context.socket(zmq.PUSH)
@@ -74,8 +74,10 @@ class Reactor:
     def post(self, call: Callable[[], None]) -> None:
         """Have the loop call this; from any thread."""
         self._calls.append(call)
-        with self._wake_lock, contextlib.suppress(zmq.Again):
-            self._wake_out.send(b"", zmq.DONTWAIT)
+        with self._wake_lock:
+            if not self._woken:
+                self._woken = True
+                self._wake_out.send(b"", zmq.DONTWAIT)
 
     def run(self, call: Callable[[], None]) -> None:
         """Have the loop call this and wait until it has; raises what it raises. Not from the loop itself."""
@@ -113,7 +115,8 @@ class Reactor:
         while self._running:
             ready = dict(self._poller.poll(self._wait_ms()))
             if self._wake_in in ready:
-                self._drain_wakes()
+                self._wake_in.recv()
+                self._woken = False  # before the calls are looked at: whoever posts from now on wakes again
             for _ in range(len(self._calls)):
                 self._call(self._calls.popleft())
             while self._timers and self._timers[0][0] <= self.now():
@@ -121,11 +124,6 @@ class Reactor:
             for socket in tuple(self._sockets):
                 if socket in ready and socket in self._sockets:
                     self._call(self._sockets[socket])
-
-    def _drain_wakes(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                self._wake_in.recv(zmq.DONTWAIT)
 
     def _wait_ms(self) -> int:
         if self._calls:

@@ -139,7 +139,7 @@ class Run:
             raise InvalidValue(
                 f"is not finite at step {self.step}",
                 field="loss",
-                value=float(loss),
+                value=loss.item(),
                 remedy="Resume with a lower learning rate.",
             )
         for group in self.optimizer.param_groups:
