@@ -90,6 +90,7 @@ class BridgeServer:
             hub = Hub(reactor, spec=spec, conductor=conductor, config=self._hub_config(), metrics=self.metrics)
             reactor.start()
             self._stack.append(reactor.stop)
+            self._stack.append(lambda: reactor.run(hub.shut_down))
             self._listen(reactor, hub)
         except BaseException:
             self.stop()
@@ -155,6 +156,7 @@ class BridgeServer:
             limits=self._limits(),
             max_sessions=self._config.session.max_sessions,
             credit_bytes=self._config.session.credit_mib * 2**20,
+            record_dir=self._config.session.record_dir,
         )
 
 

@@ -1,1 +1,8 @@
-"""Evaluation: how close the generated video is to the engine's truth."""
+"""Judging world models on held-out scenes, beside answers that need no model."""
+
+from __future__ import annotations
+
+from .evaluate import Evaluation, EvaluationConfig, Row, evaluate
+from .rows import ROWS
+
+__all__ = ["ROWS", "Evaluation", "EvaluationConfig", "Row", "evaluate"]

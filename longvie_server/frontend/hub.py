@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -66,12 +67,14 @@ class HubConfig:
         limits: on messages and sessions per connection.
         max_sessions: in all.
         credit_bytes: per session, for ticks that are not yet control pixels.
+        record_dir: where sessions that ask for it are recorded; None: nowhere.
     """
 
     token: str = ""
     limits: Limits = field(default_factory=Limits)
     max_sessions: int = 64
     credit_bytes: int = 256 * 2**20
+    record_dir: Path | None = None
 
 
 class Hub:
@@ -140,6 +143,11 @@ class Hub:
             self._room.release()
             self._inbox.popleft()()
         self.settle()
+
+    def shut_down(self) -> None:
+        """Complete what is being recorded; on the reactor's thread, when the server stops."""
+        for entry in self.sessions:
+            entry.session.shut_down()
 
     # --- peers
 
@@ -232,6 +240,7 @@ class Hub:
                     limits=self._config.limits,
                     credit_bytes=self._config.credit_bytes,
                     pool=self._pool,
+                    record_dir=self._config.record_dir,
                 )
             except BridgeError as error:
                 _log.info("session.refused", code=error.code, field=error.field, problem=error.problem)

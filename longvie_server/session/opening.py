@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from bridge.tick import TRACK_COUNT, TrackMode, WorldState
 from ..world_model.interface import ModelSpec, new_state
 from .assembler import ClipAssembler
 from .clip_buffer import BufferPool
+from .recorder import record_session
 from .reduce import TickReducer
 from .session import CREDIT_TICKS, MAX_PROMPT_CHARACTERS, Session
 
@@ -35,7 +37,14 @@ def model_info(spec: ModelSpec) -> ModelInfo:
 
 
 def open_session(
-    request: Open, *, name: str, spec: ModelSpec, limits: Limits, credit_bytes: int, pool: BufferPool
+    request: Open,
+    *,
+    name: str,
+    spec: ModelSpec,
+    limits: Limits,
+    credit_bytes: int,
+    pool: BufferPool,
+    record_dir: Path | None = None,
 ) -> Session:
     """Return the session that a client asks for.
 
@@ -46,6 +55,7 @@ def open_session(
         limits: on planes.
         credit_bytes: memory for ticks that are not yet control pixels.
         pool: buffers of the model's size, shared by the server's sessions.
+        record_dir: where recordings are kept; None: nowhere.
 
     Raises:
         UsageError: a field is wrong; it is named, with the remedy.
@@ -86,6 +96,7 @@ def open_session(
         frame_credit=request.frame_credit,
         # A clip and one tick must fit, or no clip would ever be complete.
         credit_ticks=max(CREDIT_TICKS - 15, min(CREDIT_TICKS, credit_bytes // tick_bytes)),
+        recorder=record_session(request, name=name, state=state, spec=spec, limits=limits, folder=record_dir),
         fit_image=lambda plane: fit_first_frame(plane, spec=spec, limits=limits, fit=fit),
     )
 

@@ -41,11 +41,12 @@ from bridge.messages import (
 )
 from bridge.protocol.numbered import NumberedReceiver, NumberedSender
 from bridge.protocol.values import state_to_message, tick_from_message
-from bridge.tick import CLIP_TICKS, DepthRange, Tick, WorldState
+from bridge.tick import CLIP_TICKS, DepthRange, WorldState
 
 from ..control.clip_geometry import ClipGeometry
 from .assembler import ClipAssembler, CutFrame, PlannedClip
 from .clip_buffer import BufferPool
+from .recorder import SessionRecorder
 
 __all__ = ["CREDIT_TICKS", "ClipWork", "Phase", "Session"]
 
@@ -88,7 +89,7 @@ class Session:
         frame_credit: frames that the client takes at first.
         credit_ticks: ticks that the client may be ahead.
         fit_image: turns a first frame as sent into (height, width, 3) uint8 at the model's size.
-        on_tick: is shown every tick that was accepted.
+        recorder: keeps everything, where the client asked for it.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Session:
         frame_credit: int,
         credit_ticks: int = CREDIT_TICKS,
         fit_image: Callable[[Plane], NDArray[np.uint8]],
-        on_tick: Callable[[Tick], None] | None = None,
+        recorder: SessionRecorder | None = None,
     ) -> None:
         self.name = name
         self.phase = Phase.TAKING
@@ -116,7 +117,7 @@ class Session:
         self._limits = limits
         self._granted_frames = frame_credit
         self._fit_image = fit_image
-        self._on_tick = on_tick
+        self._recorder = recorder
         self._receiver = NumberedReceiver()
         self._sender: NumberedSender[_Kept] = NumberedSender()
         self._output: list[ServerMessage] = []
@@ -202,6 +203,13 @@ class Session:
         if self.phase is not Phase.OVER:
             self._refuse(error, fatal=True)
 
+    def shut_down(self) -> None:
+        """Complete the recording, where there is one: the server stops."""
+        if self._recorder is not None:
+            if self.phase is not Phase.OVER:
+                self._recorder.close()
+            self._recorder.join()
+
     # --- the world model's side
 
     @property
@@ -278,7 +286,10 @@ class Session:
             return
         index, time_ns = clip.start + number, clip.times_ns[number]
         self.frames_sent += 1
-        self._keep(lambda seq: FrameMessage(self.name, seq, index, time_ns, self.clip, image))
+        message = self._keep(lambda seq: FrameMessage(self.name, seq, index, time_ns, self.clip, image))
+        if self._recorder is not None:
+            assert isinstance(message, FrameMessage)
+            self._recorder.frame(message)
 
     def clip_done(self, frames: NDArray[np.uint8], timings: Mapping[str, float]) -> None:
         """The running clip is made; `frames` are its last 8, (8, height, width, 3) uint8."""
@@ -289,6 +300,8 @@ class Session:
         self._state = state.after_clip(frames)
         self._running = self._running_state = None
         self._pool.give_back(clip.buffer)
+        if self._recorder is not None:
+            self._recorder.state(self._state)
         self._keep(
             lambda seq: ClipDone(
                 self.name, seq, number, clip.start, clip.last, dict(timings), state_to_message(self._state)
@@ -314,8 +327,8 @@ class Session:
             error.problem = f"tick {message.index}: {error.problem}"
             raise
         self._accepted_ticks += 1
-        if self._on_tick is not None:
-            self._on_tick(tick)
+        if self._recorder is not None:
+            self._recorder.tick(tick)
         if clip is not None:
             self._planned.append(clip)
         self._receipt(message.index)
@@ -346,6 +359,8 @@ class Session:
                 remedy=f"Give a tick after {self._last_begun}: the prompt then holds from the next clip's start.",
             )
         self._prompts = sorted([*self._prompts, (message.from_tick, message.text)], key=lambda item: item[0])
+        if self._recorder is not None:
+            self._recorder.prompt(message.from_tick, message.text)
 
     def _cut(self, message: Cut) -> None:
         if len(self._cut_images) >= MAX_PENDING_CUTS:
@@ -358,12 +373,16 @@ class Session:
         image = self._fit_image(message.first_frame)
         self._assembler.cut(message.at_tick, CutFrame(message.first_frame, message.remeasure))
         self._cut_images[message.at_tick] = image
+        if self._recorder is not None:
+            self._recorder.cut(message.at_tick, image, remeasure=message.remeasure)
 
     def _finish(self) -> None:
         clip = self._assembler.end()
         if clip is not None:
             self._planned.append(clip)
         self.phase = Phase.DRAINING
+        if self._recorder is not None:
+            self._recorder.finish()
         self._receipt(self._assembler.next_tick - 1)
         if not self._planned and self._running is None:
             self._end("finished")
@@ -379,8 +398,10 @@ class Session:
         assert self._running_state is not None
         return ClipWork(self._running_state, self._running.buffer.filled(), len(self._running.times_ns))
 
-    def _keep(self, make: Callable[[int], _Kept]) -> None:
-        self._output.append(self._sender.append(make))
+    def _keep(self, make: Callable[[int], _Kept]) -> _Kept:
+        message = self._sender.append(make)
+        self._output.append(message)
+        return message
 
     def _notice(self, code: str, text: str) -> None:
         if code not in self._warned:
@@ -404,3 +425,5 @@ class Session:
         self._planned.clear()
         self._running = self._running_state = None
         self._keep(lambda seq: Closed(self.name, seq, reason, self.frames_sent))
+        if self._recorder is not None:
+            self._recorder.close()

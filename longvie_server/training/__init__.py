@@ -1,1 +1,24 @@
-"""Training: procedural scenes become the small VAE and the small LongVie 2."""
+"""Training a small LongVie 2 from scratch, on scenes that the built-in engine renders."""
+
+from __future__ import annotations
+
+from .decoder import DecoderConfig, train_decoder
+from .export import export
+from .scenes import ScenesConfig, render_scenes
+from .tiny import TinyConfig, train_tiny
+from .vae import VaeConfig, train_vae
+from .world import WorldConfig, train_world
+
+__all__ = [
+    "DecoderConfig",
+    "ScenesConfig",
+    "TinyConfig",
+    "VaeConfig",
+    "WorldConfig",
+    "export",
+    "render_scenes",
+    "train_decoder",
+    "train_tiny",
+    "train_vae",
+    "train_world",
+]

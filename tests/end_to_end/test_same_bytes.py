@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import server_urls
+from conftest import ServerFactory, server_urls
 from shots import FIRST_FRAME, PROMPT
 
 import bridge
@@ -104,3 +104,34 @@ def test_a_recording_with_another_prompt(fake_server: BridgeServer, street: list
         "summary.json",
         "video.mp4",
     }
+
+
+def test_the_server_keeps_the_same_recording(
+    new_server: ServerFactory, street: list[bridge.Tick], tmp_path: Path
+) -> None:
+    server = new_server(session={"record_dir": tmp_path / "kept"})
+    with (
+        bridge.connect(server.zeromq_endpoint) as client,
+        client.open(prompt=PROMPT, first_frame=FIRST_FRAME, tracks="engine", record=True) as session,
+    ):
+        session.prompt("another", from_tick=80)
+        for tick in street:
+            session.send(tick)
+        live = [frame.image for frame in session.frames()]
+    server.stop()
+    (file,) = (tmp_path / "kept").glob("*.mcap")
+    kept = Recording.open(file)
+    assert kept.notice is None
+    assert (kept.tick_count, kept.frame_count) == (COUNT, COUNT)
+    np.testing.assert_array_equal(np.stack([frame.image for frame in kept.frames()]), np.stack(live))
+    assert [state.clip for state in kept.states()] == [1, 2]
+    for sent, back in zip(street, kept.ticks(), strict=True):
+        np.testing.assert_array_equal(sent.depth, back.depth)
+
+
+def test_a_server_that_keeps_no_recordings_says_so(fake_server: BridgeServer) -> None:
+    with (
+        bridge.connect(fake_server.zeromq_endpoint) as client,
+        pytest.raises(bridge.UsageError, match=r"record: this server keeps no recordings.*--record-dir"),
+    ):
+        client.open(prompt=PROMPT, first_frame=FIRST_FRAME, record=True)
