@@ -87,8 +87,10 @@ def open_request(
             field="first_frame",
             remedy="A new session needs the image it starts from; a continued one has it in its state.",
         )
-    if continue_from is None and not prompt.strip():
-        raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
+    if continue_from is None or prompt:
+        _check_text("prompt", prompt)
+    if negative_prompt is not None:
+        _check_unicode("negative_prompt", negative_prompt)
     if frame_encoding not in FRAME_ENCODINGS:
         raise InvalidValue(
             "unknown", field="frame_encoding", value=frame_encoding, remedy=f"Use one of {', '.join(FRAME_ENCODINGS)}."
@@ -118,6 +120,24 @@ def open_request(
         numerics=dict(numerics),
         record=record,
     )
+
+
+def _check_text(field: str, text: str) -> None:
+    if not text.strip():
+        raise InvalidValue("must not be empty", field=field, remedy="Describe what the video shows.")
+    _check_unicode(field, text)
+
+
+def _check_unicode(field: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            "holds half a character",
+            field=field,
+            value=repr(text[error.start : error.end]),
+            remedy="Send valid Unicode.",
+        ) from error
 
 
 class SessionCore:
@@ -268,8 +288,7 @@ class SessionCore:
             self._recording.write_state(state_from_message(done.state, _CLIENT_LIMITS))
 
     def _prompt(self, text: str, from_tick: int) -> None:
-        if not text.strip():
-            raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
+        _check_text("prompt", text)
         self._client.send_prompt(from_tick=from_tick, text=text)
         self._connection.flush()
         if self._recording is not None:

@@ -132,7 +132,7 @@ class BridgeServer:
         if self.memory_name:
             from .frontend.memory_frontend import MemoryFrontend
 
-            memory = MemoryFrontend(self.memory_name, hub)
+            memory = MemoryFrontend(self.memory_name, hub, limits=limits)
             memory.start()
             self._stack.append(memory.stop)
         if listen.http:

@@ -15,7 +15,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from ..codecs.msgpack_codec import decode_server_message, encode
-from ..errors import ConnectFailed, ProtocolError, Unauthorized
+from ..errors import BridgeError, ConnectFailed, Unauthorized
 from ..messages import ClientMessage, ErrorMessage, Limits, ServerMessage
 from .base import Down, TransportEvent, Up
 
@@ -168,7 +168,7 @@ class ZeroMQTransport:
                 return
             try:
                 yield decode_server_message([part.buffer for part in parts], self._limits)
-            except ProtocolError as error:
+            except BridgeError as error:
                 # A header that cannot be read names no session: the connection as a whole is at fault.
                 yield ErrorMessage(error.code, error.problem, error.field, error.value, error.remedy, fatal=True)
 

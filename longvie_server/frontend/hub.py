@@ -53,7 +53,7 @@ from .reactor import Reactor
 __all__ = ["Hub", "HubConfig"]
 
 _EXPIRY_PERIOD_S: Final = 1.0
-_FOREIGN_INBOX: Final = 256
+_FOREIGN_INBOX: Final = 32  # messages, a tick of 1 MB each at full size
 
 _log = structlog.get_logger("longvie.hub")
 

@@ -329,6 +329,8 @@ def test_client_side_mistakes_are_told_before_anything_is_sent(fake_server: Brid
             server.open(prompt=PROMPT, first_frame="nowhere.png")
         with pytest.raises(bridge.UsageError, match=r"first_frame: must be \(height, width, 3\) uint8 RGB"):
             server.open(prompt=PROMPT, first_frame=np.zeros((4, 4), np.uint8))
+        with pytest.raises(bridge.UsageError, match=r"prompt: holds half a character.*Send valid Unicode"):
+            server.open(prompt="a \ud83d street", first_frame=FIRST_FRAME)
         with pytest.raises(bridge.UsageError, match=r"tracks: unknown \(got magic\)"):
             server.open(prompt=PROMPT, first_frame=FIRST_FRAME, tracks="magic")
     with pytest.raises(bridge.UsageError, match=r"url: cannot be read \(got gpu-box\)"):
