@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from conftest import server_urls
+from servers import server_urls
 
 from bridge import aio
 from bridge.errors import ConnectFailed, InvalidValue, OutOfOrder

@@ -11,9 +11,9 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from conftest import ServerFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers import ServerFactory
 from shots import FIRST_FRAME, HEIGHT, PROMPT, RANGE, WIDTH, check_frame, tick_of, ticks
 
 import bridge

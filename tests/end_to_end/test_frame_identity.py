@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ServerFactory, server_urls
+from servers import ServerFactory, server_urls
 from shots import FIRST_FRAME, PROMPT, RANGE, check_frame, tick_of, ticks
 
 import bridge

@@ -9,8 +9,8 @@ import socket
 import threading
 
 import pytest
-from conftest import ServerFactory
 from cutting_proxy import CuttingProxy
+from servers import ServerFactory
 from shots import FIRST_FRAME, PROMPT, RANGE, check_frame, tick_of, ticks
 
 import bridge

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ServerFactory, server_urls
+from servers import ServerFactory, server_urls
 from shots import FIRST_FRAME, PROMPT
 
 import bridge

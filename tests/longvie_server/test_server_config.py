@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import ServerFactory
+from servers import ServerFactory
 
 import bridge
 from bridge.errors import InvalidValue

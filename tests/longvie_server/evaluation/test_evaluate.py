@@ -1,0 +1,109 @@
+"""An evaluation of models whose answers are known: one that paints its dense video, one that repeats its image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridge.errors import InvalidValue
+from bridge.tick import WorldState
+from longvie_server.evaluation import ROWS, EvaluationConfig, evaluate
+from longvie_server.evaluation import evaluate as module_function
+from longvie_server.evaluation.rows import TRIVIAL_ROWS, generate, trivial
+from longvie_server.evaluation.scenes import HeldOutScene
+from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames
+
+HEIGHT, WIDTH, CLIPS = 16, 24, 2
+
+
+def _scene(number: int) -> HeldOutScene:
+    """A scene whose truth is its depth: grey noise."""
+    random = np.random.default_rng(number)
+    grey = random.integers(0, 256, (1 + 80 * CLIPS, HEIGHT, WIDTH)).astype(np.uint8)
+    controls = tuple(
+        ControlClip(grey[80 * k : 80 * k + 81], np.zeros((81, HEIGHT, WIDTH, 3), np.uint8)) for k in range(CLIPS)
+    )
+    return HeldOutScene(f"noise-{number}", "Noise.", np.repeat(grey[..., None], 3, axis=-1), controls)
+
+
+class _PaintsDense:
+    """Paints the dense video, in two pieces."""
+
+    def __init__(self) -> None:
+        self.spec = ModelSpec("paints", HEIGHT, WIDTH, 1, {"device": "cpu"})
+        self.states: list[WorldState] = []
+
+    def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
+        self.states.append(state)
+        frames = np.repeat(controls.dense[..., None], 3, axis=-1)
+        yield StepFrames(frames[:1])
+        yield StepFrames(frames[1:])
+        return state.after_clip(frames)
+
+
+@pytest.fixture(autouse=True)
+def _noise_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held_out(number: int, **_: Any) -> HeldOutScene:
+        return _scene(number)
+
+    monkeypatch.setitem(module_function.__globals__, "held_out_scene", held_out)
+
+
+def _config(tmp_path: Path, **changes: Any) -> EvaluationConfig:
+    return EvaluationConfig(**{"scenes": 2, "clips": CLIPS, "cache": tmp_path, "label": "a", **changes})
+
+
+def test_rows_say_what_they_should(tmp_path: Path) -> None:
+    result = evaluate(_PaintsDense(), _config(tmp_path))
+    rows = {row.name: row for row in result.rows}
+    assert tuple(rows) == ROWS
+    assert rows["model"].psnr == rows["dense_only"].psnr == 99.0
+    assert rows["model"].ssim == pytest.approx(1.0, abs=1e-4)
+    assert rows["model"].gradient_energy == 1.0
+    # Independent noise of variance 255^2 / 12: the difference has twice that.
+    assert rows["wrong_controls"].psnr == pytest.approx(10 * np.log10(6), abs=0.1)
+    assert rows["sparse_only"].gradient_energy == rows["mean_colour"].gradient_energy == 0.0
+    assert rows["repeat_first_frame"].psnr == pytest.approx(10 * np.log10(6), abs=0.3)
+    assert len(rows["model"].psnr_per_clip) == CLIPS
+    written = json.loads(result.to_json())
+    assert {"name", "psnr", "ssim", "gradient_energy"} <= set(written["rows"][0])
+
+
+def test_clips_follow_each_other_through_the_state() -> None:
+    model, scene = _PaintsDense(), _scene(0)
+    clips = dict(generate("model", model, scene, _scene(1), seed=5))
+    assert list(clips) == [0, 1]
+    first, second = model.states
+    assert (first.clip, second.clip, second.next_tick, second.seed) == (0, 1, 80, 5)
+    assert first.history is None
+    np.testing.assert_array_equal(first.image, scene.rgb[0])
+    np.testing.assert_array_equal(second.frames, clips[0][-8:])
+
+
+def test_an_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    config = _config(tmp_path, rows=("model", "mean_colour"))
+    first = evaluate(_PaintsDense(), config)
+    again = _PaintsDense()
+    assert evaluate(again, config).rows == first.rows
+    assert again.states == []
+    evaluate(again, _config(tmp_path, rows=("model",), label="other weights"))
+    assert len(again.states) == 2 * CLIPS
+
+
+@pytest.mark.parametrize("row", TRIVIAL_ROWS)
+def test_trivial_rows_have_the_truth_s_shape(row: str) -> None:
+    scene = _scene(0)
+    answer = trivial(row, scene)
+    assert answer.shape == scene.rgb.shape
+    np.testing.assert_array_equal(answer[0], answer[-1])
+
+
+@pytest.mark.parametrize(("changes", "field"), [({"rows": ("modle",)}, "rows"), ({"scenes": 1}, "scenes")])
+def test_wrong_requests_are_refused(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidValue, match=field):
+        _config(tmp_path, **changes)
