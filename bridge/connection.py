@@ -142,8 +142,7 @@ class Connection:
         with self.changed:
             for event in events:
                 self._take(event)
-            self._check_deadline()
-            if events:
+            if self._check_deadline() or events:
                 self._notify()
         self._send_waiting()
 
@@ -180,9 +179,10 @@ class Connection:
             if self._deadline is None:
                 self._deadline = self._clock() + self._reconnect_timeout_s
 
-    def _check_deadline(self) -> None:
+    def _check_deadline(self) -> bool:
+        """Give up where the time is over; tell whether that happened now."""
         if self._deadline is None or self._clock() < self._deadline:
-            return
+            return False
         self._deadline = None
         if self._was_ready:
             self._core.fail(
@@ -202,6 +202,7 @@ class Connection:
                     remedy="Is `longvie serve` running there, on this port, and encrypted on both sides or on neither?",
                 )
             )
+        return True
 
     def _fail(self, error: BridgeError) -> None:
         with self.changed:

@@ -44,6 +44,6 @@ def _digest(folder: Path) -> str:
     """Return a name for a checkpoint's very bytes; models without weights have none to tell apart."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
-        if file.is_file():
+        if file.is_file() and file.suffix != ".md":
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]

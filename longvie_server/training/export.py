@@ -72,14 +72,17 @@ def channel_weights(vae: AutoencoderKLWan, truth: Tensor, *, floor: float = 0.3)
     return floor + (1 - floor) * error / error.mean()
 
 
-def export(pipeline: LongVie2Pipeline, world_run: Path, folder: Path) -> int:
+def export(pipeline: LongVie2Pipeline, world_run: Path, folder: Path, *, steps: int | None = None) -> int:
     """Write a checkpoint folder with a run's averaged denoiser; return the run's step.
 
     Args:
         pipeline: with a trained VAE; its transformer receives the weights.
         world_run: of the denoiser.
         folder: to write to.
+        steps: denoising steps that the checkpoint asks for; None keeps the pipeline's.
     """
     step = load_average(pipeline.transformer, world_run)
+    if steps is not None:
+        pipeline.register_to_config(num_inference_steps=steps)
     save_checkpoint(pipeline, folder)
     return step

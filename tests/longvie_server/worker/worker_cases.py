@@ -83,6 +83,11 @@ class Mailbox:
                 chunks.append(event.frames)
         return np.concatenate(chunks)
 
+    def ends(self) -> list[Any]:
+        """The ends of jobs and of the worker that nobody has waited for."""
+        waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        return [event for event in waiting if not isinstance(event, (Frames, Painted, Progress))]
+
     def empty(self) -> bool:
         return self._queue.empty()
 
