@@ -15,7 +15,7 @@ from bridge.tick import CLIP_TICKS, TRACK_COUNT, WorldState
 from longvie_server.control.clip_geometry import ClipGeometry
 from longvie_server.control.dense import measure_depth_range
 from longvie_server.control.encode import encode_controls
-from longvie_server.worker import ClipJob, Frames
+from longvie_server.worker import ClipJob, Frames, Painted, Progress
 from longvie_server.world_model.fake import FakeWorldModel
 from longvie_server.world_model.interface import StepFrames, new_state
 
