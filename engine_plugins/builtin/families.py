@@ -33,7 +33,7 @@ FAMILIES: Final[Mapping[str, Callable[[int], Scene]]] = {
 }
 """Every family by name: a function from a seed to a scene."""
 
-TRAINING_FAMILIES: Final[Mapping[str, float]] = {"street": 0.5, "plaza": 0.25, "hills": 0.25}
+TRAINING_FAMILIES: Final[Mapping[str, float]] = {"street": 1 / 3, "plaza": 1 / 3, "hills": 1 / 3}
 """What models may be trained on, with its share of the scenes."""
 
 EVALUATION_FAMILIES: Final = ("islands",)

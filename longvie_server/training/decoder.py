@@ -1,31 +1,39 @@
-"""Training the VAE's decoder on, once its latents are settled: whole clips, so that colours hold to the last frame.
+"""Training the VAE's decoder on, once its latents are settled: whole clips, and what a denoiser really makes.
 
-In: encoded scenes and the pictures that they were made from. Out: a run folder whose averaged weights are the whole
-VAE, its encoder unchanged. Latents stay what they are, so a denoiser may be trained on them at the same time.
+In: encoded scenes, the pictures that they were made from, and rollouts. Out: a run folder whose averaged weights are the
+whole VAE, its encoder unchanged. Latents stay what they are, so a denoiser may be trained on them at the same time.
+Loss: the squared error and its bands, and the contrast of every place in every band: where a denoiser is not sure, its
+latents are an average and decode to blur, which the error alone likes best and the eye does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
+from numpy.typing import NDArray
 from torch import Tensor
+
+from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
 from ..world_model.longvie2.framewise_vae import decode_chunks
 from ..world_model.longvie2.vae import denormalise
-from .latents import SceneLatents
+from .latents import SceneLatents, recolour
 from .muon import Muon
+from .rollout import Rollout
 from .run import Run, Schedule, step_generator
 from .store import SceneStore
 from .vae import band_error, to_model_range
 
-__all__ = ["DecoderConfig", "train_decoder"]
+__all__ = ["DecoderConfig", "contrast_error", "train_decoder"]
 
-_SCALE = 8
+_CONTRAST_LEVELS: Final = 2
+_CONTRAST_WINDOW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +42,26 @@ class DecoderConfig:
 
     Args:
         scenes, latents: the store, and its scenes encoded.
+        rollouts: the folder of rollouts of these scenes, or None.
         folder: of the run.
+        rollout_share: of the pieces whose latents a denoiser made, where there are rollouts.
         long_crop: latent rows and columns of pieces that last the whole clip.
         short_frames: latent frames of pieces that show the whole picture, from a clip's first on.
-        noise: deviation of what is added to the (normalised) latents: a denoiser's are never quite right.
+        noise: deviation of what is added to the (normalised) true latents: a denoiser's are never quite right.
+        sharpness, contrast: weights of the loss's second and third part.
     """
 
     scenes: Path
     latents: Path
     folder: Path
-    steps: int = 400
-    long_crop: tuple[int, int] = (4, 5)
-    short_frames: int = 3
-    learning_rate: float = 1e-2
-    sharpness: float = 1.5
+    rollouts: Path | None = None
+    steps: int = 600
+    rollout_share: float = 0.75
+    long_crop: tuple[int, int] = (3, 4)
+    short_frames: int = 5
+    learning_rate: float = 6e-3
+    sharpness: float = 0.5
+    contrast: float = 0.5
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50
@@ -60,53 +74,98 @@ def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
         config: see there.
         vae: trained, with its latents' mean and deviation in its config.
     """
-    store = SceneStore(config.scenes)
-    scenes = [SceneLatents.load(path) for path in sorted(config.latents.glob("*.safetensors"))]
+    pieces = _Pieces(config, vae.config.scale_factor_spatial)
     vae.requires_grad_(False)
     for part in (vae.decoder, vae.post_quant_conv):
         part.requires_grad_(True)
     optimizer = Muon((p for p in vae.parameters() if p.requires_grad), lr=config.learning_rate)
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.98)
-    losses: list[float] = []
+    figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
         generator = step_generator(config.seed, step, run.rank)
-        scene = scenes[_draw(generator, len(scenes))]
-        clip = _draw(generator, len(scene.clips))
-        latents, video = _piece(scene, clip, store, config, generator)
-        latents = latents + config.noise * torch.randn(latents.shape, generator=generator)
-        latents, video = latents.to(vae.device), video.to(vae.device)
+        latents, video = (tensor.to(vae.device) for tensor in pieces.draw(generator))
         raw = denormalise(vae, latents)
-        error = torch.cat(list(decode_chunks(vae, raw, chunk=raw.shape[2])), dim=2) - video
-        loss = error.abs().mean() + config.sharpness * band_error(error.transpose(1, 2).flatten(0, 1))
+        out = torch.cat(list(decode_chunks(vae, raw, chunk=raw.shape[2])), dim=2).transpose(1, 2).flatten(0, 1)
+        truth = video.transpose(1, 2).flatten(0, 1)
+        error = out - truth
+        square = error.square().mean()
+        loss = 4 * square + config.sharpness * band_error(error) + config.contrast * contrast_error(out, truth)
         run.backward(loss)
-        losses.append(F.mse_loss(error.detach(), torch.zeros_like(error)).item())
+        figures.append((square.item(), _energy(out) / _energy(truth)))
         if run.step % config.check_every == 0 or run.step == config.steps:
             run.save()
-            run.log(psnr=float(10 * np.log10(4 / np.mean(losses))), rate=run.schedule.at(step))
-            losses.clear()
+            mean, energy = np.mean(figures, axis=0)
+            run.log(psnr=float(10 * np.log10(4 / mean)), gradient_energy=float(energy), rate=run.schedule.at(step))
+            figures.clear()
     return run
 
 
-def _piece(
-    scene: SceneLatents, clip: int, store: SceneStore, config: DecoderConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Latents, (1, z, t, h, w), and the video that they show: long and narrow, or short and whole."""
-    truth = scene.clips[clip].truth
-    _, frames, rows, columns = truth.shape
-    row = column = 0
-    if float(torch.rand((), generator=generator)) < 0.6:
-        height, width = config.long_crop
-        row, column = _draw(generator, rows - height + 1), _draw(generator, columns - width + 1)
-        rows, columns = height, width
-    else:
-        frames = config.short_frames
-    latents = truth[:, :frames, row : row + rows, column : column + columns].float()[None]
-    video = store.load(scene.name).clip(clip)[
-        : 4 * frames - 3,
-        _SCALE * row : _SCALE * (row + rows),
-        _SCALE * column : _SCALE * (column + columns),
-    ]
-    return latents, to_model_range(video)
+def contrast_error(out: Tensor, truth: Tensor) -> Tensor:
+    """Return how far local contrasts are apart, band by band: 0 for pictures that differ in phase alone.
+
+    Args:
+        out, truth: (n, c, h, w).
+    """
+    total = out.new_zeros(())
+    for _ in range(_CONTRAST_LEVELS):
+        contrasts = []
+        coarse = [F.avg_pool2d(picture, 2) for picture in (out, truth)]
+        for picture, low in zip((out, truth), coarse, strict=True):
+            band = picture - F.interpolate(low, scale_factor=2.0, mode="nearest")
+            power = F.avg_pool2d(band.square(), _CONTRAST_WINDOW, stride=_CONTRAST_WINDOW // 2)
+            contrasts.append((power + 1e-4).sqrt())
+        total = total + (contrasts[0] - contrasts[1]).abs().mean()
+        out, truth = coarse
+    return total
+
+
+class _Pieces:
+    """Latents and the video that they should show."""
+
+    def __init__(self, config: DecoderConfig, scale: int) -> None:
+        self.config = config
+        self.scale = scale
+        self.store = SceneStore(config.scenes)
+        self.scenes = [SceneLatents.load(path) for path in sorted(config.latents.glob("*.safetensors"))]
+        made = [] if config.rollouts is None else sorted(config.rollouts.glob("*.safetensors"))
+        self.rollouts = [Rollout.load(path) for path in made]
+        self._pictures: dict[str, NDArray[np.uint8]] = {}
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return latents, (1, z, t, h, w), and video, (1, 3, 4t - 3, height, width): long and narrow, or short and whole."""
+        config = self.config
+        if self.rollouts and float(torch.rand((), generator=generator)) < config.rollout_share:
+            rollout = self.rollouts[_draw(generator, len(self.rollouts))]
+            number = _draw(generator, len(rollout.latents))
+            name, latents = rollout.name, rollout.latents[number].float()
+        else:
+            scene = self.scenes[_draw(generator, len(self.scenes))]
+            number = _draw(generator, len(scene.clips))
+            name, latents = scene.name, scene.clips[number].truth.float()
+            latents = latents + config.noise * torch.randn(latents.shape, generator=generator)
+        _, frames, rows, columns = latents.shape
+        row = column = 0
+        if float(torch.rand((), generator=generator)) < 0.6:
+            height, width = config.long_crop
+            row, column = _draw(generator, rows - height + 1), _draw(generator, columns - width + 1)
+            rows, columns = height, width
+        else:
+            frames = config.short_frames
+        scale = self.scale
+        video = self._clip(name, number)[
+            : 4 * frames - 3, scale * row : scale * (row + rows), scale * column : scale * (column + columns)
+        ]
+        return latents[None, :, :frames, row : row + rows, column : column + columns], to_model_range(video)
+
+    def _clip(self, name: str, number: int) -> NDArray[np.uint8]:
+        if name not in self._pictures:
+            self._pictures[name] = recolour(self.store.load(name))
+        return self._pictures[name][number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+
+
+def _energy(pictures: Tensor) -> float:
+    across, down = pictures.detach().diff(dim=3), pictures.detach().diff(dim=2)
+    return float(across.square().mean() + down.square().mean())
 
 
 def _draw(generator: torch.Generator, count: int) -> int:

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bridge.tick import HISTORY_FRAMES
+from bridge.tick import CLIP_STRIDE, CLIP_TICKS, HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.encoders import encode_image
@@ -34,11 +34,23 @@ from ..world_model.longvie2.vae import (
 from .degrade import Recode, degrade
 from .store import SceneStore, StoredScene
 
-__all__ = ["HEAD", "ClipLatents", "SceneLatents", "encode_scene", "encode_store", "expand_head", "without_controls"]
+__all__ = [
+    "HEAD",
+    "ClipLatents",
+    "SceneLatents",
+    "encode_head",
+    "encode_history",
+    "encode_scene",
+    "encode_store",
+    "expand_head",
+    "image_features",
+    "recolour",
+    "without_controls",
+]
 
 HEAD: Final = 6
 VARIANTS: Final = 3
-"""Each first frame with its history is kept as it is, and spoilt in two ways."""
+"""Each first frame with its history is kept as it is, and spoilt in two ways; rollouts add one that a model made."""
 _HEAD_FRAMES: Final = 4 * HEAD - 3
 _GREY: Final = 127
 """What the dense encoder paints where depth says nothing."""
@@ -50,7 +62,7 @@ class ClipLatents:
 
     Args:
         truth, dense, sparse: (z, frames, h, w), normalised latents of the three videos.
-        image_head: (variants, z, HEAD, h, w), of the first frame followed by zeros.
+        image_head: (variants, z, HEAD, h, w), of the first frame followed by zeros; the first variant is not spoilt.
         dense_head, sparse_head: (z, HEAD, h, w).
         history: (variants, z, 2, h, w); None for a scene's first clip.
         image: (variants, tokens, image_dim), the image encoder's.
@@ -106,7 +118,7 @@ class SceneLatents:
 
 
 def encode_store(pipeline: LongVie2Pipeline, store: SceneStore, folder: Path, names: list[str]) -> Iterator[str]:
-    """Encode the scenes that are not encoded yet, yielding every name."""
+    """Encode the scenes that are not encoded yet, yielding every name; several processes may share the names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (folder / f"{name}.safetensors").exists():
@@ -116,26 +128,26 @@ def encode_store(pipeline: LongVie2Pipeline, store: SceneStore, folder: Path, na
 
 @torch.no_grad()
 def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents:
-    """Return a scene's latents; how its first frames are spoilt depends on its seed alone."""
+    """Return a scene's latents; its colours, and how its first frames are spoilt, depend on its seed alone."""
     clips = []
+    rgb = recolour(scene)
     for number in range(scene.record.clips):
         random = np.random.default_rng([scene.record.seed, number])
-        before = scene.clip(number - 1)[-HISTORY_FRAMES:] if number else scene.clip(0)[:1]
+        truth = rgb[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+        before = rgb[: number * CLIP_STRIDE + 1][-HISTORY_FRAMES if number else -1 :]
         variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
-        videos = [_encode(pipeline, v) for v in (scene.clip(number), scene.dense[number], scene.sparse[number])]
+        videos = [_encode(pipeline, v) for v in (truth, scene.dense[number], scene.sparse[number])]
         # The last three frames of a history never enter the VAE.
-        past = [_encode(pipeline, v[: HISTORY_FRAMES - 3]) for v in variants] if number else None
+        past = [encode_history(pipeline, v) for v in variants] if number else None
         clips.append(
             ClipLatents(
                 truth=videos[0],
                 dense=videos[1],
                 sparse=videos[2],
-                image_head=torch.stack([_head(pipeline, v[-1:]) for v in variants]),
-                dense_head=_head(pipeline, scene.dense[number][:1]),
-                sparse_head=_head(pipeline, scene.sparse[number][:1]),
-                image=torch.cat(
-                    [encode_image(pipeline.image_encoder, _video(pipeline, v[-1:])[:, :, 0]) for v in variants]
-                ),
+                image_head=torch.stack([encode_head(pipeline, v[-1:]) for v in variants]),
+                dense_head=encode_head(pipeline, scene.dense[number][:1]),
+                sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
+                image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),
                 history=None if past is None else torch.stack(past),
             )
         )
@@ -149,9 +161,9 @@ def without_controls(pipeline: LongVie2Pipeline, *, height: int, width: int, fra
     black = np.zeros((frames, height, width, 3), np.uint8)
     return (
         _encode(pipeline, grey),
-        _head(pipeline, grey[:1]),
+        encode_head(pipeline, grey[:1]),
         _encode(pipeline, black),
-        _head(pipeline, black[:1]),
+        encode_head(pipeline, black[:1]),
     )
 
 
@@ -160,7 +172,36 @@ def expand_head(head: Tensor, frames: int) -> Tensor:
     return torch.cat([head, head[:, -1:].expand(-1, frames - head.shape[1], -1, -1)], dim=1)
 
 
-def _head(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
+def recolour(scene: StoredScene) -> NDArray[np.uint8]:
+    """Return the scene's pictures, half of the scenes in other colours than their family has.
+
+    Channels change places and saturation changes: what a thing looks like then has to come from the first frame.
+    """
+    random = np.random.default_rng([scene.record.seed, 17])
+    if random.random() < 0.5:
+        return np.asarray(scene.rgb)
+    luma = np.broadcast_to(np.float32([0.299, 0.587, 0.114]), (3, 3))
+    saturation = random.uniform(0.5, 1.15)
+    mix = saturation * np.eye(3, dtype=np.float32)[random.permutation(3)] + (1 - saturation) * luma
+    mix = mix * random.uniform(0.8, 1.05, size=(3, 1))
+    return np.clip(scene.rgb.astype(np.float32) @ mix.T.astype(np.float32), 0, 255).astype(np.uint8)
+
+
+@torch.no_grad()
+def encode_history(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
+    """Return (z, 2, h, w) of the eight frames before a clip: the last three never enter, as in a session."""
+    return _encode(pipeline, frames[: HISTORY_FRAMES - 3])
+
+
+@torch.no_grad()
+def image_features(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
+    """Return the image encoder's (1, tokens, image_dim) of one frame, (1, height, width, 3)."""
+    return encode_image(pipeline.image_encoder, _video(pipeline, image)[:, :, 0]).cpu()
+
+
+@torch.no_grad()
+def encode_head(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
+    """Return (z, HEAD, h, w) of one frame, (1, height, width[, 3]), followed by zeros."""
     condition = encode_condition(pipeline.vae, _video(pipeline, image), _HEAD_FRAMES)
     return condition[0, MASK_CHANNELS:].cpu()
 

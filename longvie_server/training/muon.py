@@ -110,11 +110,19 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """Return about U V^T of each matrix U S V^T, (n, rows, columns): singular values land between 0.7 and 1.2."""
+    """Return about U V^T of each matrix U S V^T, (n, rows, columns): singular values land between 0.7 and 1.2.
+
+    Every iterate is a polynomial of the Gram matrix times the matrix itself, so all but two products are of the short side.
+    """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    one = torch.eye(gram.shape[1], device=gram.device, dtype=gram.dtype)
+    product = one.expand_as(gram)
     a, b, c = _NEWTON_SCHULZ
     for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = a * one + b * gram + c * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return x if matrices.shape[1] <= matrices.shape[2] else x.mT

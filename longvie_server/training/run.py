@@ -120,12 +120,13 @@ class Run:
         if resume and (folder / STATE_FILE).exists():
             self._load()
 
-    def steps(self, title: str) -> Iterator[int]:
-        """Yield the numbers of the steps that are left, with a progress bar and its ETA."""
+    def steps(self, title: str, *, until: int | None = None) -> Iterator[int]:
+        """Yield the numbers of the steps that are left (before `until`, if given), with a progress bar and its ETA."""
+        last = self.schedule.steps if until is None else min(until, self.schedule.steps)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-            task = progress.add_task(title, total=self.schedule.steps, completed=self.step)
-            while self.step < self.schedule.steps:
+            task = progress.add_task(title, total=last, completed=self.step)
+            while self.step < last:
                 yield self.step
                 progress.update(task, completed=self.step)
 

@@ -27,8 +27,8 @@ class FrameSelection:
     """
 
     def __init__(self, transformer: LongVie2Transformer3DModel) -> None:
-        self._base = _SelectedRope(transformer.rope)
-        self._control = _SelectedRope(transformer.control_rope)
+        self._base = _SelectedRope.around(transformer.rope)
+        self._control = _SelectedRope.around(transformer.control_rope)
         transformer.rope, transformer.control_rope = self._base, self._control
 
     def choose(self, frames: Sequence[int], *, total: int, history: int) -> None:
@@ -46,6 +46,11 @@ class _SelectedRope(nn.Module):
         self.rope = rope
         self.frames: list[int] = []
         self.total = 0
+
+    @classmethod
+    def around(cls, rope: nn.Module) -> _SelectedRope:
+        """Return a selection around a rotary embedding; around one that is a selection already, that one."""
+        return rope if isinstance(rope, cls) else cls(rope)
 
     def forward(self, like: Tensor) -> tuple[Tensor, Tensor]:
         whole = like[:1, :1, :1].expand(1, 1, self.total, *like.shape[3:])

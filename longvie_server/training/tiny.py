@@ -1,13 +1,14 @@
 """The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
 
-Order: render scenes, train the VAE, encode the scenes, train the denoiser, train the decoder on, export. A stage that
-is done is skipped; one that was stopped goes on from its last checkpoint.
+Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it on
+with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is skipped;
+one that was stopped goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
 from .decoder import DecoderConfig, train_decoder
 from .export import channel_weights, export, load_average, pipeline_with_vae
 from .latents import SceneLatents, encode_store
+from .rollout import roll_out_all
 from .scenes import ScenesConfig, render_scenes
 from .store import SceneStore
 from .vae import VaeConfig, train_vae
@@ -25,7 +27,7 @@ from .world import WorldConfig, train_world
 
 __all__ = ["TinyConfig", "train_tiny"]
 
-_HELD_OUT_SEEDS: Final = (900_000, 900_004)
+_HELD_OUT_FROM: Final = 900_000
 _WEIGHED_SCENES: Final = 6
 _STATISTICS_FILE: Final = "statistics.json"
 
@@ -39,10 +41,13 @@ class TinyConfig:
         out: the checkpoint's folder.
         model: its sizes.
         scenes: how many scenes to train on.
+        held_out: how many more to measure the VAE on.
         workers: processes that render.
         device: where to train.
         vae_steps, world_steps, decoder_steps: of the three trainings.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
+        rollouts: scenes that the denoiser is rolled out on, once when `rollout_at` of its steps are done, and once more
+            for the decoder.
         inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one or
             two, each further step adds detail that it does not know.
         seed: of the first weights.
@@ -52,12 +57,15 @@ class TinyConfig:
     out: Path
     model: LongVie2Config = field(default_factory=lambda: TINY)
     scenes: int = 320
+    held_out: int = 4
     workers: int = 2
     device: str = "cpu"
     vae_steps: int = 4000
     world_steps: int = 8000
-    decoder_steps: int = 1000
+    decoder_steps: int = 600
     world_batch: int = 2
+    rollouts: int = 100
+    rollout_at: float = 0.7
     inference_steps: int = 2
     seed: int = 0
 
@@ -66,7 +74,7 @@ def train_tiny(config: TinyConfig) -> Path:
     """Make the checkpoint; return its folder."""
     folder = config.folder
     size = {"height": config.model.height, "width": config.model.width, "workers": config.workers}
-    for name, seeds in (("scenes", (0, config.scenes)), ("held_out", _HELD_OUT_SEEDS)):
+    for name, seeds in (("scenes", (0, config.scenes)), ("held_out", (_HELD_OUT_FROM, _HELD_OUT_FROM + config.held_out))):
         job = ScenesConfig(folder / name, seeds=seeds, **size)
         for _ in track(render_scenes(job), f"rendering {name}", total=seeds[1] - seeds[0]):
             pass
@@ -80,10 +88,15 @@ def train_tiny(config: TinyConfig) -> Path:
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
         pass
 
-    step = WorldConfig(folder / "latents", folder / "world", steps=config.world_steps, batch=config.world_batch)
-    train_world(step, pipeline, channel_weights(pipeline.vae, _some_truth(folder / "latents", config.device)))
+    _train_world(config, pipeline)
 
-    last = DecoderConfig(folder / "scenes", folder / "latents", folder / "decoder", steps=config.decoder_steps)
+    last = DecoderConfig(
+        folder / "scenes",
+        folder / "latents",
+        folder / "decoder",
+        rollouts=_roll_out(config, pipeline, "rollouts_last"),
+        steps=config.decoder_steps,
+    )
     train_decoder(last, pipeline.vae)
     finished = build(config.model, seed=config.seed)
     load_average(finished.vae, folder / "decoder")
@@ -92,6 +105,33 @@ def train_tiny(config: TinyConfig) -> Path:
     )
     export(finished, folder / "world", config.out, steps=config.inference_steps)
     return config.out
+
+
+def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> None:
+    """Train the denoiser, from `rollout_at` on with what it made of its own scenes until then."""
+    folder = config.folder
+    weights = channel_weights(pipeline.vae, _some_truth(folder / "latents", config.device))
+    first = WorldConfig(folder / "latents", folder / "world", steps=config.world_steps, batch=config.world_batch)
+    until = round(config.rollout_at * config.world_steps)
+    train_world(first, pipeline, weights, until=until)
+    train_world(replace(first, rollouts=_roll_out(config, pipeline, "rollouts")), pipeline, weights)
+
+
+def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str) -> Path:
+    """Roll the denoiser's average out on some of its scenes, evenly chosen; return their folder."""
+    folder = config.folder / name
+    latents = config.folder / "latents"
+    names = sorted(path.stem for path in latents.glob("*.safetensors"))
+    picked = names[:: max(1, len(names) // config.rollouts)][: config.rollouts]
+    if all((folder / f"{scene}.safetensors").exists() for scene in picked):
+        return folder
+    roller = build(config.model, seed=config.seed).to(config.device)
+    roller.register_modules(vae=pipeline.vae)
+    load_average(roller.transformer, config.folder / "world")
+    made = roll_out_all(roller, latents, folder, picked, steps=config.inference_steps)
+    for _ in track(made, "rolling out", total=len(picked)):
+        pass
+    return folder
 
 
 def _with_statistics(config: TinyConfig) -> LongVie2Pipeline:

@@ -53,7 +53,7 @@ class Crops:
 
     Args:
         frames: 1 + 4k.
-        height, width: pixels, multiples of 8.
+        height, width: pixels, multiples of 16.
         batch: pieces per step.
     """
 
@@ -81,11 +81,11 @@ class VaeConfig:
     scenes: Path
     held_out: Path
     folder: Path
-    steps: int = 1200
-    early: Crops = Crops(13, 32, 48, batch=2)
-    late: Crops = Crops(17, 80, 96)
+    steps: int = 2200
+    early: Crops = Crops(13, 64, 64, batch=3)
+    late: Crops = Crops(33, 80, 80, batch=2)
     late_from: float = 0.7
-    learning_rate: float = 2e-2
+    learning_rate: float = 6e-3
     rgb_share: float = 0.6
     sharpness: float = 1.0
     noise: float = 0.05
@@ -177,7 +177,11 @@ def _crop(scene: StoredScene, crops: Crops, config: VaeConfig, generator: torch.
         video = scene.clip(clip)
     else:
         video = (scene.dense if kind < config.rgb_share + (1 - config.rgb_share) / 2 else scene.sparse)[clip]
-    return video[first : first + crops.frames, row : row + crops.height, column : column + crops.width]
+    piece = video[first : first + crops.frames, row : row + crops.height, column : column + crops.width]
+    if float(torch.rand((), generator=generator)) < 0.5:
+        piece = piece[:, :, ::-1]
+    # Other colours than the families have.
+    return piece[..., torch.randperm(3, generator=generator).tolist()] if piece.ndim == 4 else piece
 
 
 def _draw(generator: torch.Generator, count: int) -> int:

@@ -19,7 +19,8 @@ from bridge.errors import InvalidValue
 from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.vae import MASK_CHANNELS
 from .flow import draw_sigma, flow_loss, make_noisy
-from .latents import VARIANTS, ClipLatents, SceneLatents, expand_head, without_controls
+from .latents import ClipLatents, SceneLatents, expand_head, without_controls
+from .rollout import Rollout, with_rollout
 from .run import Run, Schedule, parameter_groups, step_generator
 from .speed import FrameSelection, install
 
@@ -34,6 +35,7 @@ class WorldConfig:
 
     Args:
         latents: the folder of encoded scenes; files that are added are taken in at the next check.
+        rollouts: the folder of rollouts of these scenes, or None; the scenes' conditions gain a variant.
         folder: of the run.
         steps: of the whole run; a resumed run goes on to this number.
         batch: clips per step.
@@ -49,6 +51,7 @@ class WorldConfig:
 
     latents: Path
     folder: Path
+    rollouts: Path | None = None
     steps: int = 6000
     batch: int = 2
     seen_frames: int = 7
@@ -57,7 +60,7 @@ class WorldConfig:
     warmup: int = 60
     ema_decay: float = 0.998
     shift: float = 5.0
-    pure_share: float = 0.25
+    pure_share: float = 0.6
     spoilt_share: float = 0.4
     drop_dense: float = 0.08
     drop_sparse: float = 0.08
@@ -97,9 +100,10 @@ class WorldBatch:
 class WorldData:
     """Encoded scenes in memory, and batches drawn from them."""
 
-    def __init__(self, pipeline: LongVie2Pipeline, folder: Path) -> None:
+    def __init__(self, pipeline: LongVie2Pipeline, folder: Path, rollouts: Path | None = None) -> None:
         self.pipeline = pipeline
         self.folder = folder
+        self.rollouts = rollouts
         self.scenes: list[SceneLatents] = []
         self._texts: dict[str, Tensor] = {}
         self.refresh()
@@ -113,8 +117,11 @@ class WorldData:
         """Take in files that were added."""
         known = {scene.name for scene in self.scenes}
         for path in sorted(self.folder.glob("*.safetensors")):
-            if path.stem not in known:
-                self.scenes.append(SceneLatents.load(path))
+            if path.stem in known:
+                continue
+            scene = SceneLatents.load(path)
+            rollout = None if self.rollouts is None else self.rollouts / path.name
+            self.scenes.append(with_rollout(scene, Rollout.load(rollout)) if rollout and rollout.exists() else scene)
 
     def draw(self, config: WorldConfig, frames: list[int], batch: int, generator: torch.Generator) -> WorldBatch:
         """Return a batch whose clips all have history, or all have none."""
@@ -137,7 +144,7 @@ class WorldData:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
         """Truth, condition, dense, sparse, history and image features of one clip."""
         spoilt, no_dense, no_sparse, which = torch.rand(4, generator=generator).tolist()
-        variant = 1 + int(which * (VARIANTS - 1)) if spoilt < config.spoilt_share else 0
+        variant = 1 + int(which * (clip.image_head.shape[0] - 1)) if spoilt < config.spoilt_share else 0
         dense, dense_head, sparse, sparse_head = self._none
         if no_dense >= config.drop_dense:
             dense, dense_head = clip.dense, clip.dense_head
@@ -166,26 +173,29 @@ class WorldData:
         return self._texts[caption]
 
 
-def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight: Tensor) -> Run:
+def train_world(
+    config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight: Tensor, *, until: int | None = None
+) -> Run:
     """Train the pipeline's transformer in place, resuming the folder's run; the run's `ema` holds what to keep.
 
     Args:
         config: see there.
         pipeline: with a trained VAE.
         channel_weight: (z,) of mean 1, how much each latent channel counts.
+        until: stop before this step of the schedule; a later call goes on.
     """
     transformer = pipeline.transformer
     transformer.requires_grad_(True)
     install(transformer)
     selection = FrameSelection(transformer)
-    data = WorldData(pipeline, config.latents)
+    data = WorldData(pipeline, config.latents, config.rollouts)
     total = data.scenes[0].clips[0].truth.shape[1]
     groups = parameter_groups(transformer, weight_decay=0.01)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), foreach=True)
     schedule = Schedule(config.learning_rate, config.steps, warmup=config.warmup)
     run = Run(config.folder, transformer, optimizer, schedule, ema_decay=config.ema_decay)
     losses: list[float] = []
-    for step in run.steps("training the world model"):
+    for step in run.steps("training the world model", until=until):
         generator = step_generator(config.seed, step, run.rank)
         whole = step >= config.whole_from * config.steps
         frames = list(range(total)) if whole else _draw_frames(total, config.seen_frames, generator)
@@ -194,7 +204,7 @@ def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight:
         loss = _step_loss(config, pipeline, batch, channel_weight, generator)
         run.backward(loss)
         losses.append(loss.item())
-        if run.step % config.check_every == 0 or run.step == config.steps:
+        if run.step % config.check_every == 0 or run.step in (config.steps, until):
             run.save()
             run.log(loss=sum(losses) / len(losses), scenes=len(data.scenes), rate=run.schedule.at(step))
             losses.clear()

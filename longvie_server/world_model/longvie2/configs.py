@@ -38,6 +38,7 @@ __all__ = [
 class TransformerSize:
     """Sizes of the denoiser; the defaults are the real ones. See `LongVie2Transformer3DModel`."""
 
+    patch_size: tuple[int, int, int] = (1, 2, 2)
     num_attention_heads: int = 40
     attention_head_dim: int = 128
     in_channels: int = 36
@@ -57,7 +58,8 @@ class TransformerSize:
 class VaeSize:
     """Sizes of the video VAE; the defaults are Wan 2.1's. See diffusers' `AutoencoderKLWan`.
 
-    With `patch_size` p, blocks of p x p pixels become channels first: in_channels and out_channels are 3 * p * p.
+    With `patch_size` p, blocks of p x p pixels become channels first: in_channels and out_channels are 3 * p * p, and
+    scale_factor_spatial, the pixels per latent in each direction, counts them.
     """
 
     base_dim: int = 96
@@ -69,6 +71,7 @@ class VaeSize:
     in_channels: int = 3
     out_channels: int = 3
     patch_size: int | None = None
+    scale_factor_spatial: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,38 +138,44 @@ LONGVIE2_14B = LongVie2Config(
 TINY = LongVie2Config(
     height=80,
     width=144,
-    num_inference_steps=4,
+    num_inference_steps=2,
     guidance_scale=1.0,
     shift=5.0,
     negative_prompt="",
     transformer=TransformerSize(
+        patch_size=(1, 1, 1),
         num_attention_heads=6,
         attention_head_dim=48,
+        in_channels=196,
+        out_channels=96,
         text_dim=128,
         freq_dim=256,
-        ffn_dim=768,
+        ffn_dim=448,
         num_layers=8,
         image_dim=128,
         rope_max_seq_len=128,
         control_num_layers=4,
         control_num_attention_heads=3,
-        control_ffn_dim=384,
+        control_ffn_dim=256,
     ),
+    # 16 x 16 x 4 pixels per latent, as Wan 2.2's small VAE has: few wide layers use a CPU better than many narrow ones.
     vae=VaeSize(
-        base_dim=16,
+        base_dim=24,
         decoder_base_dim=24,
-        dim_mult=(1, 2, 4),
+        z_dim=96,
+        dim_mult=(2, 4, 4),
         num_res_blocks=1,
         temperal_downsample=(True, True),
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
+        in_channels=48,
+        out_channels=48,
+        patch_size=4,
+        scale_factor_spatial=16,
     ),
-    text_encoder=TextEncoderSize(vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4),
+    text_encoder=TextEncoderSize(vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_layers=1, num_heads=4),
     image_encoder=ImageEncoderSize(
         hidden_size=128,
         intermediate_size=256,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=4,
         image_size=64,
         patch_size=16,
@@ -190,6 +199,10 @@ def build(config: LongVie2Config, *, seed: int, tokenizer: PreTrainedTokenizerBa
         # diffusers adds lists to these: they cannot stay tuples.
         vae_sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config.vae).items()}
         vae = AutoencoderKLWan(**vae_sizes)
+        if len(vae.config.latents_mean) != config.vae.z_dim:
+            # diffusers' defaults are Wan 2.1's 16 channels; what others are is measured when the VAE is trained.
+            plain = {"latents_mean": [0.0] * config.vae.z_dim, "latents_std": [1.0] * config.vae.z_dim}
+            vae.register_to_config(**plain)
         transformer = LongVie2Transformer3DModel(**asdict(config.transformer))
     for part in (text_encoder, image_encoder, vae, transformer):
         part.eval()

@@ -1,0 +1,107 @@
+"""The whole making of a checkpoint, at the smallest size at which every stage still does its work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bridge.tick import CLIP_TICKS, WorldState
+from longvie_server.training import TinyConfig, train_tiny
+from longvie_server.training.latents import SceneLatents
+from longvie_server.training.rollout import Rollout, with_rollout
+from longvie_server.world_model.interface import ControlClip, StepFrames
+from longvie_server.world_model.longvie2 import TINY, LongVie2WorldModel
+
+MINIATURE = replace(
+    TINY,
+    height=32,
+    width=48,
+    transformer=replace(
+        TINY.transformer,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=20,
+        out_channels=8,
+        ffn_dim=32,
+        num_layers=2,
+        control_num_layers=1,
+        control_num_attention_heads=1,
+        control_ffn_dim=16,
+    ),
+    vae=replace(TINY.vae, base_dim=4, decoder_base_dim=4, z_dim=8),
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
+    folder = tmp_path_factory.mktemp("run")
+    config = TinyConfig(
+        folder=folder,
+        out=folder / "checkpoint",
+        model=MINIATURE,
+        scenes=2,
+        held_out=1,
+        vae_steps=2,
+        world_steps=4,
+        decoder_steps=2,
+        world_batch=1,
+        rollouts=2,
+        rollout_at=0.5,
+    )
+    train_tiny(config)
+    return config
+
+
+def test_the_checkpoint_serves_a_clip(made: TinyConfig) -> None:
+    model = LongVie2WorldModel.load(made.out, name="miniature")
+    first = np.full((1, 32, 48, 3), 90, np.uint8)
+    state = WorldState(
+        model="miniature", clip=0, next_tick=0, shares_tick=False, seed=1, prompt="hills", frames=first
+    )
+    controls = ControlClip(np.zeros((CLIP_TICKS, 32, 48), np.uint8), np.zeros((CLIP_TICKS, 32, 48, 3), np.uint8))
+    frames = [event.frames for event in model.step(state, controls) if isinstance(event, StepFrames)]
+    assert np.concatenate(frames).shape == (CLIP_TICKS, 32, 48, 3)
+
+
+def test_every_training_took_all_of_its_steps_and_logged_finite_figures(made: TinyConfig) -> None:
+    for name, steps in (("vae", 2), ("world", 4), ("decoder", 2)):
+        lines = [json.loads(line) for line in (made.folder / name / "log.jsonl").read_text().splitlines()]
+        assert lines[-1]["step"] == steps
+        assert all(np.isfinite(value) for line in lines for value in line.values())
+
+
+def test_the_encoder_stays_as_it_was_when_the_decoder_is_trained_on(made: TinyConfig) -> None:
+    before, after = (load_file(made.folder / run / "state.safetensors") for run in ("vae", "decoder"))
+    encoder = [name for name in before if name.startswith(("ema.encoder", "ema.quant_conv"))]
+    decoder = [name for name in before if name.startswith("ema.decoder")]
+    assert encoder and all(torch.equal(before[name], after[name]) for name in encoder)
+    assert any(not torch.equal(before[name], after[name]) for name in decoder)
+
+
+def test_a_second_call_changes_nothing(made: TinyConfig) -> None:
+    files = sorted(made.folder.rglob("*.safetensors"))
+    runs = [path for path in files if made.out not in path.parents]
+    before = {path: path.read_bytes() for path in files}
+    stamps = {path: path.stat().st_mtime_ns for path in runs}
+    train_tiny(made)
+    assert {path: path.read_bytes() for path in sorted(made.folder.rglob("*.safetensors"))} == before
+    assert {path: path.stat().st_mtime_ns for path in runs} == stamps
+
+
+def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig) -> None:
+    path = sorted((made.folder / "latents").glob("*.safetensors"))[0]
+    scene = SceneLatents.load(path)
+    rollout = Rollout.load(made.folder / "rollouts" / path.name)
+    more = with_rollout(scene, rollout)
+    assert more.clips[0] is scene.clips[0]
+    assert more.clips[1].image_head.shape[0] == scene.clips[1].image_head.shape[0] + 1
+    assert scene.clips[1].history is not None and more.clips[1].history is not None
+    assert torch.equal(more.clips[1].history[:-1], scene.clips[1].history)
+    assert not torch.equal(more.clips[1].history[-1], scene.clips[1].history[0])
+    assert rollout.latents[1].shape == scene.clips[1].truth.shape
