@@ -23,9 +23,9 @@ from typing import Any, Final
 from .connect import make_connection
 from .connection import Connection
 from .errors import OutOfOrder
-from .messages import Limits, ModelInfo, Open
+from .messages import Open
 from .protocol.client import SessionState
-from .session import SessionCore, SessionOptions, open_request
+from .session import ServerCore, SessionCore, SessionOptions, open_request
 from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
 
 __all__ = ["Server", "Session", "connect"]
@@ -62,29 +62,12 @@ async def connect(
     return server
 
 
-class Server:
+class Server(ServerCore):
     """A server that answered. Close it, or use it as a context manager; it belongs to the loop it was made on."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.changes = _Changes(connection)
-
-    @property
-    def models(self) -> tuple[ModelInfo, ...]:
-        """The models it offers; the first is the default."""
-        assert self._connection.welcome is not None
-        return self._connection.welcome.models
-
-    @property
-    def limits(self) -> Limits:
-        """What it accepts."""
-        assert self._connection.welcome is not None
-        return self._connection.welcome.limits
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is reachable right now."""
-        return self._connection.connected
 
     async def open(
         self,
@@ -161,35 +144,6 @@ class Session(SessionCore):
         self._record(tick)
         await asyncio.sleep(0)  # a loop that sends as fast as it can lets the others have their turn
 
-    def prompt(self, text: str, *, from_tick: int) -> None:
-        """Change the prompt from the first clip that starts at `from_tick` or later.
-
-        A prompt that comes too late is refused and shows in `refusal`; the session goes on.
-        """
-        with self._connection.changed:
-            self._prompt(text, from_tick)
-
-    def cut(self, *, at_tick: int, first_frame: Any, remeasure: bool = False) -> None:
-        """Start a new clip without history at `at_tick`, from its own first frame. Call before you send that tick.
-
-        Args:
-            at_tick: not yet sent.
-            first_frame: as for `open`.
-            remeasure: measure the depth range again on the new clip.
-        """
-        with self._connection.changed:
-            self._cut(at_tick, first_frame, remeasure)
-
-    def finish(self) -> None:
-        """Say that no tick follows; `frames()` does it by itself."""
-        with self._connection.changed:
-            self._finish()
-
-    def cancel(self) -> None:
-        """Stop now; frames that have not arrived are dropped."""
-        with self._connection.changed:
-            self._cancel()
-
     async def frames(self, *, finish: bool = True) -> AsyncIterator[Frame]:
         """Yield frames in order, each once, until the last.
 
@@ -226,7 +180,7 @@ class Session(SessionCore):
             with connection.changed:
                 running = not self._over
                 if running:
-                    self._cancel()
+                    self.cancel()
             if running:
                 await self._changes.wait_for(lambda: self._over or not connection.connected, _GOODBYE_S)
         finally:

@@ -19,9 +19,9 @@ from typing import Any
 from .connect import make_connection
 from .connection import Connection
 from .errors import OutOfOrder
-from .messages import Limits, ModelInfo, Open
+from .messages import Open
 from .protocol.client import SessionState
-from .session import SessionCore, SessionOptions, open_request
+from .session import ServerCore, SessionCore, SessionOptions, open_request
 from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
 
 __all__ = ["Server", "Session", "connect"]
@@ -72,28 +72,8 @@ def connect(
     return server
 
 
-class Server:
+class Server(ServerCore):
     """A server that answered. Close it, or use it as a context manager."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @property
-    def models(self) -> tuple[ModelInfo, ...]:
-        """The models it offers; the first is the default."""
-        assert self._connection.welcome is not None
-        return self._connection.welcome.models
-
-    @property
-    def limits(self) -> Limits:
-        """What it accepts."""
-        assert self._connection.welcome is not None
-        return self._connection.welcome.limits
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is reachable right now."""
-        return self._connection.connected
 
     def open(
         self,
@@ -193,30 +173,6 @@ class Session(SessionCore):
                 self._wait(lambda: self._client.may_send_tick or self._client.state is not SessionState.OPEN)
         self._record(tick)
 
-    def prompt(self, text: str, *, from_tick: int) -> None:
-        """Change the prompt from the first clip that starts at `from_tick` or later.
-
-        A prompt that comes too late is refused and shows in `refusal`; the session goes on.
-        """
-        with self._connection.changed:
-            self._prompt(text, from_tick)
-
-    def cut(self, *, at_tick: int, first_frame: Any, remeasure: bool = False) -> None:
-        """Start a new clip without history at `at_tick`, from its own first frame. Call before you send that tick.
-
-        Args:
-            at_tick: not yet sent.
-            first_frame: as for `open`.
-            remeasure: measure the depth range again on the new clip.
-        """
-        with self._connection.changed:
-            self._cut(at_tick, first_frame, remeasure)
-
-    def finish(self) -> None:
-        """Say that no tick follows; `frames()` does it by itself."""
-        with self._connection.changed:
-            self._finish()
-
     def frames(self, *, finish: bool = True) -> Iterator[Frame]:
         """Yield frames in order, each once, until the last.
 
@@ -237,25 +193,11 @@ class Session(SessionCore):
                 return
             yield self._deliver(message)
 
-    def arrived(self) -> Iterator[Frame]:
-        """Yield the frames that are here now, without waiting: for a loop that sends and shows."""
-        while True:
-            with self._connection.changed:
-                message = self._take_frame()
-            if message is None:
-                return
-            yield self._deliver(message)
-
     def wait_until(self, condition: Callable[[Session], bool], *, timeout_s: float | None = None) -> bool:
         """Wait until `condition(session)` holds, looking again after every change; False on time-out or at the end."""
         with self._connection.changed:
             self._connection.changed.wait_for(lambda: condition(self) or self._over, timeout_s)
             return condition(self)
-
-    def cancel(self) -> None:
-        """Stop now; frames that have not arrived are dropped."""
-        with self._connection.changed:
-            self._cancel()
 
     def close(self) -> None:
         """End the session; one that is not finished is cancelled."""
@@ -264,7 +206,7 @@ class Session(SessionCore):
                 return
             self._closed = True
             if not self._over:
-                self._cancel()
+                self.cancel()
                 if self._connection.connected:
                     self._connection.changed.wait_for(lambda: self._over or not self._connection.connected, 5.0)
             self._end()

@@ -1,12 +1,12 @@
 """What both clients know of a session: the shared half of `bridge.client.Session` and `bridge.aio.Session`.
 
-No waiting happens here; every method is called with the connection's lock held by its caller.
+Nothing here waits for the other side.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .connection import Connection
 from .errors import BridgeError, InvalidValue
 from .geometry.fit import Fit
-from .messages import ClipDone, FrameMessage, Limits, Notice, Open, Opened, Progress
+from .messages import ClipDone, FrameMessage, Limits, ModelInfo, Notice, Open, Opened, Progress
 from .planes import DEPTH_ENCODINGS, FRAME_ENCODINGS, image_from_plane, image_to_plane, load_image
 from .protocol.client import ClientSession, SessionState
 from .protocol.values import (
@@ -33,7 +33,7 @@ from .tick import DepthRange, Frame, Tick, TrackMode, WorldState
 if TYPE_CHECKING:
     from .recording import RecordingWriter
 
-__all__ = ["SessionCore", "SessionOptions", "open_request"]
+__all__ = ["ServerCore", "SessionCore", "SessionOptions", "open_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,30 @@ def _check_unicode(field: str, text: str) -> None:
         ) from error
 
 
+class ServerCore:
+    """A server that answered, as it described itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models it offers; the first is the default."""
+        assert self._connection.welcome is not None
+        return self._connection.welcome.models
+
+    @property
+    def limits(self) -> Limits:
+        """What it accepts."""
+        assert self._connection.welcome is not None
+        return self._connection.welcome.limits
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is reachable right now."""
+        return self._connection.connected
+
+
 class SessionCore:
     """A session over a connection, without waiting."""
 
@@ -220,7 +244,66 @@ class SessionCore:
         if self._recording is not None:
             self._recording.write_reference(index, image)
 
-    # --- steps for the two faces
+    # --- what never waits
+
+    def prompt(self, text: str, *, from_tick: int) -> None:
+        """Change the prompt from the first clip that starts at `from_tick` or later.
+
+        A prompt that comes too late is refused and shows in `refusal`; the session goes on.
+        """
+        _check_text("prompt", text)
+        with self._connection.changed:
+            self._client.send_prompt(from_tick=from_tick, text=text)
+            self._connection.flush()
+            if self._recording is not None:
+                from .recording import PromptEvent
+
+                self._recording.write_prompt(PromptEvent(from_tick, text))
+
+    def cut(self, *, at_tick: int, first_frame: Any, remeasure: bool = False) -> None:
+        """Start a new clip without history at `at_tick`, from its own first frame. Call before you send that tick.
+
+        Args:
+            at_tick: not yet sent.
+            first_frame: as for `open`.
+            remeasure: measure the depth range again on the new clip.
+        """
+        image = load_image(first_frame, name="first_frame")
+        plane = image_to_plane(image)
+        with self._connection.changed:
+            self._client.send_cut(at_tick=at_tick, first_frame=plane, remeasure=remeasure)
+            self._connection.flush()
+            if self._recording is not None:
+                from .recording import CutEvent
+
+                self._recording.write_cut(CutEvent(at_tick, image, remeasure))
+
+    def finish(self) -> None:
+        """Say that no tick follows; `frames()` does it by itself."""
+        with self._connection.changed:
+            if self._client.state is not SessionState.OPEN:
+                return
+            self._client.finish()
+            self._connection.flush()
+            if self._recording is not None:
+                self._recording.write_finish()
+
+    def cancel(self) -> None:
+        """Stop now; frames that have not arrived are dropped."""
+        with self._connection.changed:
+            self._client.cancel()
+            self._connection.flush()
+
+    def arrived(self) -> Iterator[Frame]:
+        """Yield the frames that are here now, without waiting: for a loop that sends and shows."""
+        while True:
+            with self._connection.changed:
+                message = self._take_frame()
+            if message is None:
+                return
+            yield self._deliver(message)
+
+    # --- steps for the two faces, which hold the connection's lock
 
     def _send_now(self, tick: Tick) -> bool:
         """Send a tick if there is credit; otherwise return False."""
@@ -286,36 +369,6 @@ class SessionCore:
         if self._recording is not None and done is not None and done.clip > self._recorded_clip:
             self._recorded_clip = done.clip
             self._recording.write_state(state_from_message(done.state, _CLIENT_LIMITS))
-
-    def _prompt(self, text: str, from_tick: int) -> None:
-        _check_text("prompt", text)
-        self._client.send_prompt(from_tick=from_tick, text=text)
-        self._connection.flush()
-        if self._recording is not None:
-            from .recording import PromptEvent
-
-            self._recording.write_prompt(PromptEvent(from_tick, text))
-
-    def _cut(self, at_tick: int, first_frame: Any, remeasure: bool) -> None:
-        image = load_image(first_frame, name="first_frame")
-        self._client.send_cut(at_tick=at_tick, first_frame=image_to_plane(image), remeasure=remeasure)
-        self._connection.flush()
-        if self._recording is not None:
-            from .recording import CutEvent
-
-            self._recording.write_cut(CutEvent(at_tick, image, remeasure))
-
-    def _finish(self) -> None:
-        if self._client.state is not SessionState.OPEN:
-            return
-        self._client.finish()
-        self._connection.flush()
-        if self._recording is not None:
-            self._recording.write_finish()
-
-    def _cancel(self) -> None:
-        self._client.cancel()
-        self._connection.flush()
 
     def _take_frame(self) -> FrameMessage | None:
         """Return the next frame that is here, or None; raises the session's error once all frames are read."""

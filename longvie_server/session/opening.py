@@ -24,7 +24,8 @@ from .assembler import ClipAssembler
 from .clip_buffer import BufferPool
 from .recorder import record_session
 from .reduce import TickReducer
-from .session import CREDIT_TICKS, MAX_PROMPT_CHARACTERS, Session
+from .script import MAX_PROMPT_CHARACTERS
+from .session import CREDIT_TICKS, Session
 
 __all__ = ["fit_first_frame", "model_info", "open_session"]
 

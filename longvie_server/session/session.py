@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.errors import BridgeError, InvalidValue, LimitExceeded, OutOfOrder
+from bridge.errors import BridgeError, LimitExceeded
 from bridge.messages import (
     Ack,
     Cancel,
@@ -47,14 +47,12 @@ from ..control.clip_geometry import ClipGeometry
 from .assembler import ClipAssembler, CutFrame, PlannedClip
 from .clip_buffer import BufferPool
 from .recorder import SessionRecorder
+from .script import Script
 
 __all__ = ["CREDIT_TICKS", "ClipWork", "Phase", "Session"]
 
 CREDIT_TICKS: Final = CLIP_TICKS + 16
 """Ticks that a client may be ahead of the control signals, memory permitting."""
-MAX_PENDING_CUTS: Final = 16
-MAX_PENDING_PROMPTS: Final = 1024
-MAX_PROMPT_CHARACTERS: Final = 8192
 
 SessionMessage = TickMessage | PromptChange | Cut | Finish | Cancel
 _Kept = FrameMessage | ClipDone | Notice | Closed
@@ -125,10 +123,8 @@ class Session:
         self._running: PlannedClip | None = None
         self._running_state: WorldState | None = None
         self._clip_frames = 0
-        self._prompts: list[tuple[int, str]] = []
-        self._last_begun = -1
+        self._script = Script()
         self._accepted_ticks = 0
-        self._cut_images: dict[int, NDArray[np.uint8]] = {}
         self._warned: set[str] = set()
         self._failure: ErrorMessage | None = None
 
@@ -237,14 +233,13 @@ class Session:
         clip = self._planned.popleft()
         state = self._state
         if clip.cut is not None:
-            state = state.after_cut(at_tick=clip.start, first_frame=self._cut_images.pop(clip.start))
+            state = state.after_cut(at_tick=clip.start, first_frame=self._script.first_frame(clip.start))
             if clip.cut.remeasure:
                 state = replace(state, depth_range=None)
-        for from_tick, text in self._prompts:
-            if from_tick <= clip.start:
-                state = replace(state, prompt=text)
-        self._prompts = [(tick, text) for tick, text in self._prompts if tick > clip.start]
-        self._running, self._running_state, self._last_begun = clip, state, clip.start
+        prompt = self._script.begin(clip.start)
+        if prompt is not None:
+            state = replace(state, prompt=prompt)
+        self._running, self._running_state = clip, state
         self._clip_frames = 0
         return self._work()
 
@@ -342,37 +337,15 @@ class Session:
             self._output.append(receipt)
 
     def _prompt(self, message: PromptChange) -> None:
-        if not message.text.strip():
-            raise InvalidValue("must not be empty", field="prompt.text", remedy="Describe what the video shows.")
-        if len(message.text) > MAX_PROMPT_CHARACTERS or len(self._prompts) >= MAX_PENDING_PROMPTS:
-            raise LimitExceeded(
-                f"at most {MAX_PENDING_PROMPTS} prompts of {MAX_PROMPT_CHARACTERS} characters may wait",
-                field="prompt.text",
-                value=f"{len(message.text)} characters",
-                remedy="Send shorter prompts, closer to their tick.",
-            )
-        if message.from_tick <= self._last_begun:
-            raise OutOfOrder(
-                f"the clip that starts at tick {self._last_begun} has already begun to be generated",
-                field="prompt.from_tick",
-                value=message.from_tick,
-                remedy=f"Give a tick after {self._last_begun}: the prompt then holds from the next clip's start.",
-            )
-        self._prompts = sorted([*self._prompts, (message.from_tick, message.text)], key=lambda item: item[0])
+        self._script.prompt(message.text, from_tick=message.from_tick)
         if self._recorder is not None:
             self._recorder.prompt(message.from_tick, message.text)
 
     def _cut(self, message: Cut) -> None:
-        if len(self._cut_images) >= MAX_PENDING_CUTS:
-            raise LimitExceeded(
-                f"at most {MAX_PENDING_CUTS} cuts may be announced ahead",
-                field="cut.at_tick",
-                value=message.at_tick,
-                remedy="Announce a cut shortly before its tick.",
-            )
+        self._script.check_room_for_cut(message.at_tick)
         image = self._fit_image(message.first_frame)
         self._assembler.cut(message.at_tick, CutFrame(message.first_frame, message.remeasure))
-        self._cut_images[message.at_tick] = image
+        self._script.cut(message.at_tick, image)
         if self._recorder is not None:
             self._recorder.cut(message.at_tick, image, remeasure=message.remeasure)
 

@@ -1,7 +1,7 @@
 """Training the VAE's decoder on, once its latents are settled: whole clips, and what a denoiser really makes.
 
-In: encoded scenes, the pictures that they were made from, and rollouts. Out: a run folder whose averaged weights are the
-whole VAE, its encoder unchanged. Latents stay what they are, so a denoiser may be trained on them at the same time.
+In: encoded scenes, the pictures that they were made from, and rollouts. Out: a run folder whose averaged weights are
+the whole VAE, its encoder unchanged. Latents stay what they are, so a denoiser may be trained on them meanwhile.
 Loss: the squared error and its bands, and the contrast of every place in every band: where a denoiser is not sure, its
 latents are an average and decode to blur, which the error alone likes best and the eye does not.
 """
@@ -132,7 +132,7 @@ class _Pieces:
         self._pictures: dict[str, NDArray[np.uint8]] = {}
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return latents, (1, z, t, h, w), and video, (1, 3, 4t - 3, height, width): long and narrow, or short and whole."""
+        """Return latents, (1, z, t, h, w), and video, (1, 3, 4t - 3, height, width): long and narrow, or whole."""
         config = self.config
         if self.rollouts and float(torch.rand((), generator=generator)) < config.rollout_share:
             rollout = self.rollouts[_draw(generator, len(self.rollouts))]

@@ -112,7 +112,7 @@ class Muon(torch.optim.Optimizer):
 def _orthogonal(matrices: Tensor) -> Tensor:
     """Return about U V^T of each matrix U S V^T, (n, rows, columns): singular values land between 0.7 and 1.2.
 
-    Every iterate is a polynomial of the Gram matrix times the matrix itself, so all but two products are of the short side.
+    Every iterate is a polynomial of the Gram matrix times the matrix, so all but two products are of the short side.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -1,8 +1,8 @@
 """What the model makes of its training scenes, run as a session runs it: a clip, then the next from its last frame.
 
 In: a pipeline, a scene store and its latents. Out: one safetensors file per scene, float16: the latents that the model
-generated, and the conditions of every later clip as the clip before left them. Training on them as one more kind of
-spoilt first frame keeps errors from growing from clip to clip; the decoder learns from the latents what to make of them.
+generated, and the conditions of every later clip as the clip before left them. Training on these as one more kind of
+spoilt first frame keeps errors from growing from clip to clip; the latents show the decoder what it will be given.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
 
-Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it on
-with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is skipped;
-one that was stopped goes on from its last checkpoint.
+Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
+on with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is
+skipped; one that was stopped goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .world import WorldConfig, train_world
 __all__ = ["TinyConfig", "train_tiny"]
 
 _HELD_OUT_FROM: Final = 900_000
-_WEIGHED_SCENES: Final = 6
+_WEIGHED_SCENES: Final = 3
 _STATISTICS_FILE: Final = "statistics.json"
 
 
@@ -74,7 +74,10 @@ def train_tiny(config: TinyConfig) -> Path:
     """Make the checkpoint; return its folder."""
     folder = config.folder
     size = {"height": config.model.height, "width": config.model.width, "workers": config.workers}
-    for name, seeds in (("scenes", (0, config.scenes)), ("held_out", (_HELD_OUT_FROM, _HELD_OUT_FROM + config.held_out))):
+    for name, seeds in (
+        ("scenes", (0, config.scenes)),
+        ("held_out", (_HELD_OUT_FROM, _HELD_OUT_FROM + config.held_out)),
+    ):
         job = ScenesConfig(folder / name, seeds=seeds, **size)
         for _ in track(render_scenes(job), f"rendering {name}", total=seeds[1] - seeds[0]):
             pass

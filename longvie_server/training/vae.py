@@ -2,7 +2,8 @@
 
 In: a scene store. Out: a run folder whose averaged weights are an `AutoencoderKLWan`, and, when it is exported, the
 mean and deviation of its latents per channel, so that the denoiser sees unit variance.
-Loss: L1, its error again in a Laplacian pyramid (sharpness counts apart from level), and a weak prior.
+Loss: the squared error (colours come first with it), the error in a Laplacian pyramid (sharpness counts apart from
+level), and a weak prior. Many small pieces of many scenes per step come first: what is one step's gets learned fastest.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class VaeConfig:
         held_out: a store whose scenes are only measured on.
         folder: of the run.
         steps: of the whole run; a resumed run goes on to this number.
-        early, late: crops before and after `late_from` (a share of the steps): many cheap steps come first.
+        crops: what a step sees, each from a share of the steps on: many small pieces first, long and large ones last.
         rgb_share: of the crops that show the truth; the others are halved between dense and sparse.
         noise: deviation of the posterior; the latents' own is about 1, so the decoder learns to bear errors.
         prior: weight of the latents' mean square.
@@ -81,13 +82,15 @@ class VaeConfig:
     scenes: Path
     held_out: Path
     folder: Path
-    steps: int = 2200
-    early: Crops = Crops(13, 64, 64, batch=3)
-    late: Crops = Crops(33, 80, 80, batch=2)
-    late_from: float = 0.7
-    learning_rate: float = 6e-3
+    steps: int = 3000
+    crops: tuple[tuple[float, Crops], ...] = (
+        (0.0, Crops(5, 48, 48, batch=12)),
+        (0.4, Crops(13, 64, 64, batch=4)),
+        (0.75, Crops(33, 80, 80, batch=2)),
+    )
+    learning_rate: float = 1e-2
     rgb_share: float = 0.6
-    sharpness: float = 1.0
+    sharpness: float = 0.3
     noise: float = 0.05
     prior: float = 1e-3
     seed: int = 1
@@ -103,17 +106,21 @@ def train_vae(config: VaeConfig, vae: AutoencoderKLWan) -> Run:
     optimizer = Muon(vae.parameters(), lr=config.learning_rate)
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.99)
     scenes = [store.load(name) for name in store.names()]
+    squares: list[float] = []
     for step in run.steps("training the VAE"):
         generator = step_generator(config.seed, step, run.rank)
-        crops = config.early if step < config.late_from * config.steps else config.late
+        crops = [crops for share, crops in config.crops if step >= share * config.steps][-1]
         pieces = [_crop(scenes[_draw(generator, len(scenes))], crops, config, generator) for _ in range(crops.batch)]
         video = torch.cat([to_model_range(piece) for piece in pieces]).to(vae.device)
-        loss, pixel_error = _loss(vae, video, config, generator)
+        loss, square_error = _loss(vae, video, config, generator)
         run.backward(loss)
+        squares.append(square_error.item())
         if run.step % config.check_every == 0 or run.step == config.steps:
             run.save()
             if run.rank == 0:
-                run.log(loss=loss.item(), l1=pixel_error.item(), scenes=len(scenes), **_held_out_psnr(vae, held_out))
+                psnr = float(10 * np.log10(4.0 / np.mean(squares)))
+                run.log(psnr=psnr, scenes=len(scenes), **_held_out_psnr(vae, held_out))
+            squares.clear()
             scenes = [store.load(name) for name in store.names()]
     return run
 
@@ -189,16 +196,16 @@ def _draw(generator: torch.Generator, count: int) -> int:
 
 
 def _loss(vae: AutoencoderKLWan, video: Tensor, config: VaeConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the whole loss, and the L1 error within it."""
+    """Return the whole loss, and the squared error within it."""
     mean, log_variance = encode_moments(vae, video).chunk(2, dim=1)
     latents = mean + config.noise * torch.randn(mean.shape, generator=generator).to(mean.device)
     out = torch.cat(list(decode_chunks(vae, latents, chunk=latents.shape[2])), dim=2)
-    pixel_error = F.l1_loss(out, video)
+    square_error = F.mse_loss(out, video)
     # The posterior is told its own width, which is fixed, and kept from drifting away from the origin.
     width_error = (log_variance - 2.0 * math.log(config.noise)).square().mean()
     prior = config.prior * (mean.square().mean() + 0.01 * width_error)
     error = (out - video).transpose(1, 2).flatten(0, 1)
-    return pixel_error + config.sharpness * band_error(error) + prior, pixel_error
+    return 4 * square_error + config.sharpness * band_error(error) + prior, square_error
 
 
 def band_error(error: Tensor) -> Tensor:

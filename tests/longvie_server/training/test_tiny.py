@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,9 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
 def test_the_checkpoint_serves_a_clip(made: TinyConfig) -> None:
     model = LongVie2WorldModel.load(made.out, name="miniature")
     first = np.full((1, 32, 48, 3), 90, np.uint8)
-    state = WorldState(
-        model="miniature", clip=0, next_tick=0, shares_tick=False, seed=1, prompt="hills", frames=first
-    )
+    state = WorldState(model="miniature", clip=0, next_tick=0, shares_tick=False, seed=1, prompt="hills", frames=first)
     controls = ControlClip(np.zeros((CLIP_TICKS, 32, 48), np.uint8), np.zeros((CLIP_TICKS, 32, 48, 3), np.uint8))
     frames = [event.frames for event in model.step(state, controls) if isinstance(event, StepFrames)]
     assert np.concatenate(frames).shape == (CLIP_TICKS, 32, 48, 3)
@@ -80,7 +77,8 @@ def test_the_encoder_stays_as_it_was_when_the_decoder_is_trained_on(made: TinyCo
     before, after = (load_file(made.folder / run / "state.safetensors") for run in ("vae", "decoder"))
     encoder = [name for name in before if name.startswith(("ema.encoder", "ema.quant_conv"))]
     decoder = [name for name in before if name.startswith("ema.decoder")]
-    assert encoder and all(torch.equal(before[name], after[name]) for name in encoder)
+    assert encoder
+    assert all(torch.equal(before[name], after[name]) for name in encoder)
     assert any(not torch.equal(before[name], after[name]) for name in decoder)
 
 
@@ -101,7 +99,8 @@ def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig)
     more = with_rollout(scene, rollout)
     assert more.clips[0] is scene.clips[0]
     assert more.clips[1].image_head.shape[0] == scene.clips[1].image_head.shape[0] + 1
-    assert scene.clips[1].history is not None and more.clips[1].history is not None
+    assert scene.clips[1].history is not None
+    assert more.clips[1].history is not None
     assert torch.equal(more.clips[1].history[:-1], scene.clips[1].history)
     assert not torch.equal(more.clips[1].history[-1], scene.clips[1].history[0])
     assert rollout.latents[1].shape == scene.clips[1].truth.shape
