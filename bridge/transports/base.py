@@ -7,12 +7,15 @@ its user opens it again, and it starts with nothing left over from before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from queue import Empty, SimpleQueue
+from typing import Protocol, TypeAlias, TypeVar
 
 from ..errors import BridgeError
 from ..messages import ClientMessage, ServerMessage
 
-__all__ = ["ClientTransport", "Down", "TransportEvent", "Up"]
+__all__ = ["ClientTransport", "Down", "TransportEvent", "Up", "drain"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +61,14 @@ class ClientTransport(Protocol):
     def close(self) -> None:
         """Let go of the peer; what was sent before is still delivered where the connection stands."""
         ...
+
+
+def drain(queue: SimpleQueue[_T], timeout_s: float) -> list[_T]:
+    """Return all that is in a queue; wait at most `timeout_s` for the first item."""
+    items: list[_T] = []
+    try:
+        items.append(queue.get(timeout=max(0.0, timeout_s)))
+        while True:
+            items.append(queue.get_nowait())
+    except Empty:
+        return items

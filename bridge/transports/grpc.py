@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -21,7 +21,7 @@ import grpc
 from ..codecs.protobuf_codec import decode_server_message, encode
 from ..errors import BridgeError, InvalidValue, LimitExceeded, Unauthorized
 from ..messages import ClientMessage, ErrorMessage, Limits
-from .base import Down, TransportEvent, Up
+from .base import Down, TransportEvent, Up, drain
 
 __all__ = ["CONNECT_METHOD", "GREETING", "KEEPALIVE_MS", "MESSAGE_SLACK", "GrpcTransport"]
 
@@ -76,12 +76,9 @@ class GrpcTransport:
     def poll(self, timeout_s: float) -> list[TransportEvent]:
         """Return connection changes and messages."""
         events: list[TransportEvent] = []
-        try:
-            self._take(self._incoming.get(timeout=max(0.0, timeout_s)), events)
-            while True:
-                self._take(self._incoming.get_nowait(), events)
-        except Empty:
-            return events
+        for item in drain(self._incoming, timeout_s):
+            self._take(item, events)
+        return events
 
     def wake(self) -> None:
         """Make `poll` return now."""

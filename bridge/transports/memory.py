@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Final, TypeAlias
 
 from ..codecs.msgpack_codec import Part, decode_server_message, encode
 from ..errors import BridgeError, InvalidValue
 from ..messages import ClientMessage, ErrorMessage, Limits, ServerMessage
-from .base import Down, TransportEvent, Up
+from .base import Down, TransportEvent, Up, drain
 
 __all__ = ["Acceptor", "MemoryPipe", "MemoryTransport", "connect", "listen", "unlisten"]
 
@@ -115,12 +115,9 @@ class MemoryTransport:
     def poll(self, timeout_s: float) -> list[TransportEvent]:
         """Return connection changes and messages."""
         events: list[TransportEvent] = []
-        try:
-            self._take(self._incoming.get(timeout=max(0.0, timeout_s)), events)
-            while True:
-                self._take(self._incoming.get_nowait(), events)
-        except Empty:
-            return events
+        for item in drain(self._incoming, timeout_s):
+            self._take(item, events)
+        return events
 
     def wake(self) -> None:
         """Make `poll` return now."""

@@ -23,7 +23,7 @@ from longvie_server.control.dense import (
 )
 from longvie_server.control.percentiles import percentiles
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "rasters.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "longvie2" / "rasters.npz"
 
 
 def test_golden_dense_clips_pixel_by_pixel() -> None:

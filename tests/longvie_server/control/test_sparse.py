@@ -14,7 +14,7 @@ from longvie_server.control import paint_sparse, resize_bicubic
 from longvie_server.control.point_colours import point_colours
 from longvie_server.control.point_spacing import nearest_distances
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "rasters.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "longvie2" / "rasters.npz"
 
 
 def plain_painting(xy_px: NDArray[np.float32], z: NDArray[np.float32], drawn: NDArray[np.bool_]) -> NDArray[np.uint8]:
