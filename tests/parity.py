@@ -233,9 +233,8 @@ def main(arguments: list[str], *, write: Callable[[str], Any] = print) -> int:
     over = 0
     for case in compare(Path(arguments[0])):
         over += not case.passed
-        write(
-            f"{'ok  ' if case.passed else 'OVER'}  {case.name:36s} {case.difference:10.3g}  (at most {case.tolerance:g})"
-        )
+        verdict = "ok  " if case.passed else "OVER"
+        write(f"{verdict}  {case.name:36s} {case.difference:10.3g}  (at most {case.tolerance:g})")
     write(f"{over} over" if over else "all within tolerance")
     return int(over > 0)
 
