@@ -146,7 +146,7 @@ class _Pieces:
         _, frames, rows, columns = latents.shape
         row = column = 0
         if float(torch.rand((), generator=generator)) < 0.6:
-            height, width = config.long_crop
+            height, width = min(config.long_crop[0], rows), min(config.long_crop[1], columns)
             row, column = _draw(generator, rows - height + 1), _draw(generator, columns - width + 1)
             rows, columns = height, width
         else:

@@ -180,7 +180,7 @@ def recolour(scene: StoredScene) -> NDArray[np.uint8]:
     random = np.random.default_rng([scene.record.seed, 17])
     if random.random() < 0.5:
         return np.asarray(scene.rgb)
-    luma = np.broadcast_to(np.float32([0.299, 0.587, 0.114]), (3, 3))
+    luma = np.broadcast_to(np.array([0.299, 0.587, 0.114], np.float32), (3, 3))
     saturation = random.uniform(0.5, 1.15)
     mix = saturation * np.eye(3, dtype=np.float32)[random.permutation(3)] + (1 - saturation) * luma
     mix = mix * random.uniform(0.8, 1.05, size=(3, 1))

@@ -54,7 +54,7 @@ class Crops:
 
     Args:
         frames: 1 + 4k.
-        height, width: pixels, multiples of 16.
+        height, width: pixels, multiples of 16; no more than a picture has is taken.
         batch: pieces per step.
     """
 
@@ -178,13 +178,14 @@ def _crop(scene: StoredScene, crops: Crops, config: VaeConfig, generator: torch.
     clip = _draw(generator, scene.record.clips)
     room = CLIP_TICKS + 1 - crops.frames
     first = max(0, _draw(generator, 2 * room) - room)
-    row = _draw(generator, scene.rgb.shape[1] - crops.height + 1)
-    column = _draw(generator, scene.rgb.shape[2] - crops.width + 1)
+    height, width = min(crops.height, scene.rgb.shape[1]), min(crops.width, scene.rgb.shape[2])
+    row = _draw(generator, scene.rgb.shape[1] - height + 1)
+    column = _draw(generator, scene.rgb.shape[2] - width + 1)
     if kind < config.rgb_share:
         video = scene.clip(clip)
     else:
         video = (scene.dense if kind < config.rgb_share + (1 - config.rgb_share) / 2 else scene.sparse)[clip]
-    piece = video[first : first + crops.frames, row : row + crops.height, column : column + crops.width]
+    piece = video[first : first + crops.frames, row : row + height, column : column + width]
     if float(torch.rand((), generator=generator)) < 0.5:
         piece = piece[:, :, ::-1]
     # Other colours than the families have.
