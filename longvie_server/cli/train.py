@@ -22,13 +22,13 @@ def _root() -> None:
 def tiny(
     out: Annotated[Path, typer.Option(help="The checkpoint's folder; `longvie demo --model FOLDER` uses it.")],
     folder: Annotated[Path, typer.Option(help="Scenes, latents and checkpoints on the way.")] = Path("runs/tiny"),
-    scenes: Annotated[int, typer.Option(min=1, help="Scenes to train on, two clips each.")] = 320,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes to train on, two clips each.")] = 300,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    vae_steps: Annotated[int, typer.Option(min=1, help="Steps of the VAE.")] = 4000,
-    world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 8000,
-    decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 1000,
-    batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 2,
+    vae_steps: Annotated[int, typer.Option(min=1, help="Steps of the VAE.")] = 2500,
+    world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 6000,
+    decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 800,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
 ) -> None:
     """Make the small checkpoint from nothing: render, train the VAE, encode, train the denoiser, finish the decoder.

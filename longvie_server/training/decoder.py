@@ -55,13 +55,13 @@ class DecoderConfig:
     latents: Path
     folder: Path
     rollouts: Path | None = None
-    steps: int = 600
+    steps: int = 800
     rollout_share: float = 0.75
     long_crop: tuple[int, int] = (3, 4)
     short_frames: int = 5
     learning_rate: float = 6e-3
     sharpness: float = 0.5
-    contrast: float = 0.6
+    contrast: float = 4.0
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50

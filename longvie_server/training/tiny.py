@@ -48,25 +48,25 @@ class TinyConfig:
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
         rollouts: scenes that the denoiser is rolled out on, once when `rollout_at` of its steps are done, and once more
             for the decoder.
-        inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one or
-            two, each further step adds detail that it does not know.
+        inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
+            further step adds detail that it does not know.
         seed: of the first weights.
     """
 
     folder: Path
     out: Path
     model: LongVie2Config = field(default_factory=lambda: TINY)
-    scenes: int = 320
+    scenes: int = 300
     held_out: int = 4
     workers: int = 2
     device: str = "cpu"
-    vae_steps: int = 4000
-    world_steps: int = 8000
-    decoder_steps: int = 600
-    world_batch: int = 2
-    rollouts: int = 100
-    rollout_at: float = 0.7
-    inference_steps: int = 2
+    vae_steps: int = 2500
+    world_steps: int = 6000
+    decoder_steps: int = 800
+    world_batch: int = 3
+    rollouts: int = 150
+    rollout_at: float = 0.55
+    inference_steps: int = 1
     seed: int = 0
 
 

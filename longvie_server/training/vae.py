@@ -82,7 +82,7 @@ class VaeConfig:
     scenes: Path
     held_out: Path
     folder: Path
-    steps: int = 3000
+    steps: int = 2500
     crops: tuple[tuple[float, Crops], ...] = (
         (0.0, Crops(5, 48, 48, batch=12)),
         (0.4, Crops(13, 64, 64, batch=4)),

@@ -53,9 +53,9 @@ class WorldConfig:
     folder: Path
     rollouts: Path | None = None
     steps: int = 6000
-    batch: int = 2
-    seen_frames: int = 7
-    whole_from: float = 0.75
+    batch: int = 3
+    seen_frames: int = 6
+    whole_from: float = 0.9
     learning_rate: float = 1e-3
     warmup: int = 60
     ema_decay: float = 0.998

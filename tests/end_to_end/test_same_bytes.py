@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from servers import ServerFactory, server_urls
 from shots import FIRST_FRAME, PROMPT
 
@@ -26,18 +27,44 @@ def street() -> list[bridge.Tick]:
     return list(engine.ticks(COUNT))
 
 
-def digest(url: str, ticks: list[bridge.Tick], *, record_to: Path | None = None, seed: int = 7) -> str:
+def digest(
+    url: str,
+    ticks: list[bridge.Tick],
+    *,
+    record_to: Path | None = None,
+    seed: int = 7,
+    first_frame: NDArray[np.uint8] = FIRST_FRAME,
+) -> str:
     found = hashlib.sha256()
     options = bridge.SessionOptions(record_to=record_to)
     with (
         bridge.connect(url) as server,
-        server.open(prompt=PROMPT, first_frame=FIRST_FRAME, seed=seed, tracks="engine", options=options) as session,
+        server.open(prompt=PROMPT, first_frame=first_frame, seed=seed, tracks="engine", options=options) as session,
     ):
         for tick in ticks:
             session.send(tick)
         for frame in session.frames():
             found.update(frame.index.to_bytes(4, "little") + frame.image.tobytes())
     return found.hexdigest()
+
+
+def digest_again(recording: Recording, server: BridgeServer, folder: Path) -> str:
+    """Render a recording into a folder; return what its frames hash to."""
+    summary = render_recording(
+        recording,
+        RenderRequest(depth_range="recorded"),
+        out=folder,
+        force=False,
+        model="",
+        server_url=server.zeromq_endpoint,
+        token="",
+        on_progress=lambda *_: None,
+    )
+    assert summary["frames"] == recording.tick_count
+    again = hashlib.sha256()
+    for frame in Recording.open(folder / "session.mcap").frames():
+        again.update(frame.index.to_bytes(4, "little") + frame.image.tobytes())
+    return again.hexdigest()
 
 
 def test_every_transport(fake_server: BridgeServer, street: list[bridge.Tick]) -> None:
@@ -62,21 +89,29 @@ def test_from_the_recording(fake_server: BridgeServer, street: list[bridge.Tick]
     live = digest(fake_server.zeromq_endpoint, street, record_to=tmp_path / "session.mcap")
     recording = Recording.open(tmp_path / "session.mcap")
     assert (recording.tick_count, recording.frame_count) == (COUNT, COUNT)
-    summary = render_recording(
-        recording,
-        RenderRequest(depth_range="recorded"),
-        out=tmp_path / "again",
-        force=False,
-        model="",
-        server_url=fake_server.zeromq_endpoint,
-        token="",
-        on_progress=lambda *_: None,
-    )
-    assert summary["frames"] == COUNT
-    again = hashlib.sha256()
-    for frame in Recording.open(tmp_path / "again" / "session.mcap").frames():
-        again.update(frame.index.to_bytes(4, "little") + frame.image.tobytes())
-    assert again.hexdigest() == live
+    assert digest_again(recording, fake_server, tmp_path / "again") == live
+
+
+@pytest.mark.slow
+def test_the_bundled_model(new_server: ServerFactory, tmp_path: Path) -> None:
+    server = new_server("tiny")
+    engine = BuiltinEngine(make_scene("hills", 4), width=144, height=80)
+    ticks = list(engine.ticks(82))  # two clips, the second with history
+    rng = np.random.default_rng(5)
+    first_frame = np.repeat(np.repeat(rng.integers(0, 256, (10, 18, 3), np.uint8), 8, axis=0), 8, axis=1)
+    live = digest(server.zeromq_endpoint, ticks, record_to=tmp_path / "session.mcap", first_frame=first_frame)
+    beside: list[str] = []
+    threads = [
+        threading.Thread(target=lambda url=url: beside.append(digest(url, ticks, first_frame=first_frame)))
+        for name, url in server_urls(server).items()
+        if name != "zeromq"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert beside == [live, live]  # over memory and gRPC, taking turns
+    assert digest_again(Recording.open(tmp_path / "session.mcap"), server, tmp_path / "again") == live
 
 
 def test_a_recording_with_another_prompt(fake_server: BridgeServer, street: list[bridge.Tick], tmp_path: Path) -> None:
