@@ -40,7 +40,7 @@ CODE_TOLERANCE: Final = 1e-5
 RUN_TOLERANCE: Final = 1e-4
 PIXEL_TOLERANCE: Final = 1.0  # a value within rounding of a whole number may be truncated to either side
 BF16_TOLERANCE: Final = 0.02  # root mean square, relative: each block rounds in its own order
-FILES: Final = ("base", "dit", "control", "vae", "forward", "run")
+FILES: Final = ("base", "dit", "control", "vae", "forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,22 @@ def compare(folder: Path) -> Iterator[Case]:
         FileNotFoundError: a file of the layout is missing.
     """
     meta = json.loads((folder / "meta.json").read_text())
-    golden = {name: load_file(folder / f"{name}.safetensors") for name in FILES}
-    pipeline = build(_config(meta, golden["forward"]), seed=0)
-    load_longvie2(pipeline.transformer, base=golden["base"], dit=golden["dit"], control=golden["control"])
-    load_vae(pipeline.vae, golden["vae"])
+    pipeline = golden_pipeline(folder)
     with torch.no_grad():
-        yield from _passes(pipeline, golden["forward"])
-        yield from _run(pipeline, golden["run"], meta)
+        yield from _passes(pipeline, load_file(folder / "forward.safetensors"))
+        yield from _run(pipeline, load_file(folder / "run.safetensors"), meta)
     with np.load(folder / "rasters.npz") as rasters:
         yield from _rasters(dict(rasters))
+
+
+def golden_pipeline(folder: Path) -> LongVie2Pipeline:
+    """Return a pipeline of the folder's sizes with the folder's weights."""
+    meta = json.loads((folder / "meta.json").read_text())
+    base, dit, control, vae, forward = (load_file(folder / f"{name}.safetensors") for name in FILES)
+    pipeline = build(_config(meta, forward), seed=0)
+    load_longvie2(pipeline.transformer, base=base, dit=dit, control=control)
+    load_vae(pipeline.vae, vae)
+    return pipeline
 
 
 def _config(meta: dict[str, Any], forward: dict[str, Tensor]) -> LongVie2Config:

@@ -8,39 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity import golden_pipeline
 from safetensors.torch import load_file
 from torch import Tensor
 
 from longvie_server.world_model.longvie2 import LongVie2Config, LongVie2Pipeline, build
 from longvie_server.world_model.longvie2.configs import ImageEncoderSize, TextEncoderSize, TransformerSize, VaeSize
-from longvie_server.world_model.longvie2.conversion import load_longvie2, load_vae
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "longvie2"
-
-GOLDEN_CONFIG = LongVie2Config(
-    height=48,
-    width=80,
-    num_inference_steps=4,
-    guidance_scale=5.0,
-    shift=5.0,
-    negative_prompt="bad",
-    transformer=TransformerSize(
-        num_attention_heads=4,
-        attention_head_dim=24,
-        text_dim=64,
-        ffn_dim=192,
-        num_layers=4,
-        control_num_layers=3,
-        control_num_attention_heads=2,
-        control_ffn_dim=96,
-    ),
-    vae=VaeSize(base_dim=8, decoder_base_dim=8, num_res_blocks=1),
-    text_encoder=TextEncoderSize(vocab_size=384, d_model=64, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
-    image_encoder=ImageEncoderSize(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=32, patch_size=16
-    ),
-)
 
 MICRO = LongVie2Config(
     height=16,
@@ -98,11 +74,7 @@ def golden_run() -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def golden() -> LongVie2Pipeline:
     """A pipeline with the golden weights; tests leave it as it is."""
-    pipeline = build(GOLDEN_CONFIG, seed=0)
-    base, dit, control = (load_file(GOLDEN / f"{name}.safetensors") for name in ("base", "dit", "control"))
-    load_longvie2(pipeline.transformer, base=base, dit=dit, control=control)
-    load_vae(pipeline.vae, load_file(GOLDEN / "vae.safetensors"))
-    return pipeline
+    return golden_pipeline(GOLDEN)
 
 
 @pytest.fixture(scope="session")
