@@ -22,16 +22,20 @@ def _root() -> None:
 def tiny(
     out: Annotated[Path, typer.Option(help="The checkpoint's folder; `longvie demo --model FOLDER` uses it.")],
     folder: Annotated[Path, typer.Option(help="Scenes, latents and checkpoints on the way.")] = Path("runs/tiny"),
+    start: Annotated[Path | None, typer.Option(help="Go on from this checkpoint instead of from nothing.")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to train on, two clips each.")] = 300,
+    first_seed: Annotated[int, typer.Option(min=0, help="Of the scenes; other seeds are other scenes.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     vae_steps: Annotated[int, typer.Option(min=1, help="Steps of the VAE.")] = 2500,
     world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 6000,
     decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 800,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Highest of the denoiser's.")] = 1e-3,
+    spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.4,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
 ) -> None:
-    """Make the small checkpoint from nothing: render, train the VAE, encode, train the denoiser, finish the decoder.
+    """Make a small checkpoint: render, train the VAE, encode, train the denoiser, finish the decoder.
 
     Stop it whenever you like: the same command goes on where it was.
     """
@@ -41,13 +45,19 @@ def tiny(
         TinyConfig(
             folder=folder,
             out=out,
+            start=start,
             scenes=scenes,
+            first_seed=first_seed,
             workers=workers,
             device=device,
             vae_steps=vae_steps,
             world_steps=world_steps,
             decoder_steps=decoder_steps,
             world_batch=batch,
+            learning_rate=learning_rate,
+            spoilt_share=spoilt_share,
+            # What there is knows enough to be rolled out at once.
+            rollouts_at=(0.55,) if start is None else (0.0, 0.5),
             seed=seed,
         )
     )

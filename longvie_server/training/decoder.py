@@ -61,7 +61,7 @@ class DecoderConfig:
     short_frames: int = 5
     learning_rate: float = 6e-3
     sharpness: float = 0.5
-    contrast: float = 4.0
+    contrast: float = 6.0
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50

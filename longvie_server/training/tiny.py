@@ -2,7 +2,8 @@
 
 Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
 on with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is
-skipped; one that was stopped goes on from its last checkpoint.
+skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call makes a better
+one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import torch
 from rich.progress import track
 
 from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
+from ..world_model.longvie2.checkpoint import load_checkpoint
 from .decoder import DecoderConfig, train_decoder
 from .export import channel_weights, export, load_average, pipeline_with_vae
 from .latents import SceneLatents, encode_store
 from .rollout import roll_out_all
+from .run import STATE_FILE
 from .scenes import ScenesConfig, render_scenes
 from .store import SceneStore
 from .vae import VaeConfig, train_vae
@@ -39,15 +42,19 @@ class TinyConfig:
     Args:
         folder: of all that is made on the way.
         out: the checkpoint's folder.
-        model: its sizes.
+        model: its sizes; where there is a `start`, its sizes count.
+        start: the checkpoint to go on from, or None for fresh weights; its VAE is not trained, but for the decoder at the
+            end.
         scenes: how many scenes to train on.
+        first_seed: of the scenes; other seeds are other scenes.
         held_out: how many more to measure the VAE on.
         workers: processes that render.
         device: where to train.
         vae_steps, world_steps, decoder_steps: of the three trainings.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
-        rollouts: scenes that the denoiser is rolled out on, once when `rollout_at` of its steps are done, and once more
-            for the decoder.
+        learning_rate, spoilt_share: of the denoiser's training.
+        rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is done,
+            and once more for the decoder.
         inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
             further step adds detail that it does not know.
         seed: of the first weights.
@@ -56,7 +63,9 @@ class TinyConfig:
     folder: Path
     out: Path
     model: LongVie2Config = field(default_factory=lambda: TINY)
+    start: Path | None = None
     scenes: int = 300
+    first_seed: int = 0
     held_out: int = 4
     workers: int = 2
     device: str = "cpu"
@@ -64,8 +73,10 @@ class TinyConfig:
     world_steps: int = 6000
     decoder_steps: int = 800
     world_batch: int = 3
+    learning_rate: float = 1e-3
+    spoilt_share: float = 0.4
     rollouts: int = 150
-    rollout_at: float = 0.55
+    rollouts_at: tuple[float, ...] = (0.55,)
     inference_steps: int = 1
     seed: int = 0
 
@@ -73,19 +84,21 @@ class TinyConfig:
 def train_tiny(config: TinyConfig) -> Path:
     """Make the checkpoint; return its folder."""
     folder = config.folder
-    size = {"height": config.model.height, "width": config.model.width, "workers": config.workers}
+    fresh = _fresh(config)
+    size = {"height": fresh.config.height, "width": fresh.config.width, "workers": config.workers}
     for name, seeds in (
-        ("scenes", (0, config.scenes)),
+        ("scenes", (config.first_seed, config.first_seed + config.scenes)),
         ("held_out", (_HELD_OUT_FROM, _HELD_OUT_FROM + config.held_out)),
     ):
         job = ScenesConfig(folder / name, seeds=seeds, **size)
         for _ in track(render_scenes(job), f"rendering {name}", total=seeds[1] - seeds[0]):
             pass
 
-    vae_job = VaeConfig(folder / "scenes", folder / "held_out", folder / "vae", steps=config.vae_steps)
-    train_vae(vae_job, build(config.model, seed=config.seed).vae.to(config.device))
+    if config.start is None:
+        vae_job = VaeConfig(folder / "scenes", folder / "held_out", folder / "vae", steps=config.vae_steps)
+        train_vae(vae_job, fresh.vae.to(config.device))
 
-    pipeline = _with_statistics(config)
+    pipeline = _with_vae(config)
     store = SceneStore(folder / "scenes")
     names = store.names()
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
@@ -101,7 +114,7 @@ def train_tiny(config: TinyConfig) -> Path:
         steps=config.decoder_steps,
     )
     train_decoder(last, pipeline.vae)
-    finished = build(config.model, seed=config.seed)
+    finished = _fresh(config)
     load_average(finished.vae, folder / "decoder")
     finished.vae.register_to_config(
         latents_mean=pipeline.vae.config.latents_mean, latents_std=pipeline.vae.config.latents_std
@@ -110,14 +123,28 @@ def train_tiny(config: TinyConfig) -> Path:
     return config.out
 
 
+def _fresh(config: TinyConfig) -> LongVie2Pipeline:
+    """The weights that the trainings begin with."""
+    return build(config.model, seed=config.seed) if config.start is None else load_checkpoint(config.start)
+
+
 def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> None:
-    """Train the denoiser, from `rollout_at` on with what it made of its own scenes until then."""
+    """Train the denoiser; from each of `rollouts_at` on also on what it made of its own scenes until then."""
     folder = config.folder
     weights = channel_weights(pipeline.vae, _some_truth(folder / "latents", config.device))
-    first = WorldConfig(folder / "latents", folder / "world", steps=config.world_steps, batch=config.world_batch)
-    until = round(config.rollout_at * config.world_steps)
-    train_world(first, pipeline, weights, until=until)
-    train_world(replace(first, rollouts=_roll_out(config, pipeline, "rollouts")), pipeline, weights)
+    job = WorldConfig(
+        folder / "latents",
+        folder / "world",
+        steps=config.world_steps,
+        batch=config.world_batch,
+        learning_rate=config.learning_rate,
+        spoilt_share=config.spoilt_share,
+    )
+    for number, share in enumerate(config.rollouts_at):
+        if share > 0:
+            train_world(job, pipeline, weights, until=round(share * config.world_steps))
+        job = replace(job, rollouts=_roll_out(config, pipeline, f"rollouts_{number}"))
+    train_world(job, pipeline, weights)
 
 
 def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str) -> Path:
@@ -128,17 +155,23 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str) -> Path
     picked = names[:: max(1, len(names) // config.rollouts)][: config.rollouts]
     if all((folder / f"{scene}.safetensors").exists() for scene in picked):
         return folder
-    roller = build(config.model, seed=config.seed).to(config.device)
+    roller = _fresh(config)
+    roller.to(config.device)
     roller.register_modules(vae=pipeline.vae)
-    load_average(roller.transformer, config.folder / "world")
+    if (config.folder / "world" / STATE_FILE).exists():
+        load_average(roller.transformer, config.folder / "world")
     made = roll_out_all(roller, latents, folder, picked, steps=config.inference_steps)
     for _ in track(made, "rolling out", total=len(picked)):
         pass
     return folder
 
 
-def _with_statistics(config: TinyConfig) -> LongVie2Pipeline:
+def _with_vae(config: TinyConfig) -> LongVie2Pipeline:
     """A pipeline with the trained VAE; its latents' statistics are measured once, then kept."""
+    if config.start is not None:
+        pipeline = _fresh(config)
+        pipeline.to(config.device)
+        return pipeline
     path = config.folder / "vae" / _STATISTICS_FILE
     store = SceneStore(config.folder / "scenes")
     pipeline = pipeline_with_vae(config.model, config.folder / "vae", store, seed=config.seed)

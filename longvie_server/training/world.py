@@ -42,7 +42,7 @@ class WorldConfig:
         seen_frames: latent frames of a clip that a step sees, the first always among them, before `whole_from` (a share
             of the steps); from there on all are seen, one clip per step.
         shift: of the noise levels, the sampler's.
-        pure_share: of the samples, that start at pure noise.
+        pure_share: of the samples, that start at pure noise: all of a picture is decided there where a clip takes one step.
         spoilt_share: of the samples, whose first frame (and history) is spoilt.
         drop_dense, drop_sparse: share of the samples without that control.
         dense_scale: lowest factor on the dense branch's tokens; half of the samples draw one, so that dense, which
@@ -60,7 +60,7 @@ class WorldConfig:
     warmup: int = 60
     ema_decay: float = 0.998
     shift: float = 5.0
-    pure_share: float = 0.6
+    pure_share: float = 0.9
     spoilt_share: float = 0.4
     drop_dense: float = 0.08
     drop_sparse: float = 0.08

@@ -16,6 +16,7 @@ from longvie_server.training.latents import SceneLatents
 from longvie_server.training.rollout import Rollout, with_rollout
 from longvie_server.world_model.interface import ControlClip, StepFrames
 from longvie_server.world_model.longvie2 import TINY, LongVie2WorldModel
+from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
 
 MINIATURE = replace(
     TINY,
@@ -51,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
         decoder_steps=2,
         world_batch=1,
         rollouts=2,
-        rollout_at=0.5,
+        rollouts_at=(0.5,),
     )
     train_tiny(config)
     return config
@@ -95,7 +96,7 @@ def test_a_second_call_changes_nothing(made: TinyConfig) -> None:
 def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig) -> None:
     path = sorted((made.folder / "latents").glob("*.safetensors"))[0]
     scene = SceneLatents.load(path)
-    rollout = Rollout.load(made.folder / "rollouts" / path.name)
+    rollout = Rollout.load(made.folder / "rollouts_0" / path.name)
     more = with_rollout(scene, rollout)
     assert more.clips[0] is scene.clips[0]
     assert more.clips[1].image_head.shape[0] == scene.clips[1].image_head.shape[0] + 1
@@ -104,3 +105,29 @@ def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig)
     assert torch.equal(more.clips[1].history[:-1], scene.clips[1].history)
     assert not torch.equal(more.clips[1].history[-1], scene.clips[1].history[0])
     assert rollout.latents[1].shape == scene.clips[1].truth.shape
+
+
+def test_going_on_from_a_checkpoint_keeps_its_encoder_and_moves_the_rest(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("further")
+    further = replace(
+        made, folder=folder, out=folder / "checkpoint", start=made.out, first_seed=5, scenes=1, rollouts_at=(0.0, 0.5)
+    )
+    train_tiny(further)
+    assert not (folder / "vae").exists()
+    assert {path.name for path in folder.glob("rollouts_*")} == {"rollouts_0", "rollouts_1", "rollouts_last"}
+    before, after = (load_checkpoint(config.out) for config in (made, further))
+    assert after.vae.config.latents_mean == before.vae.config.latents_mean
+    assert _moved(before.vae.encoder, after.vae.encoder) == 0
+    assert _moved(before.vae.decoder, after.vae.decoder) > 0
+    assert _moved(before.image_encoder, after.image_encoder) == 0
+    # Weights of another seed would lie 1.4 lengths apart.
+    assert 0 < _moved(before.transformer, after.transformer) < 0.1
+
+
+def _moved(before: torch.nn.Module, after: torch.nn.Module) -> float:
+    """The distance between the weights of two modules, as a share of their length."""
+    pairs = list(zip(before.parameters(), after.parameters(), strict=True))
+    distance = sum(float((a - b).square().sum()) for b, a in pairs) ** 0.5
+    return distance / sum(float(b.square().sum()) for b, _ in pairs) ** 0.5
