@@ -7,7 +7,7 @@ from rich.console import Console
 
 from bridge.errors import BridgeError
 
-from . import bench, demo, doctor, evaluate, render, serve, train
+from . import bench, demo, doctor, evaluate, render, serve, train, weights
 
 __all__ = ["app", "report"]
 
@@ -25,6 +25,7 @@ app.command("doctor")(doctor.doctor)
 app.command("eval")(evaluate.evaluate_command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
+app.add_typer(weights.app, name="weights")
 
 
 @app.callback()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..doctor import Check, check_machine, check_recording, check_server, check_tiny
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "show"]
 
 _MARKS = {"ok": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]  "}
 
@@ -30,21 +30,22 @@ def doctor(
     Exit code 1 where something is wrong.
     """
     console = Console()
-    failed = _show(console, check_machine())
-    failed |= _show(console, [check_tiny()])
+    failed = show(console, check_machine())
+    failed |= show(console, [check_tiny()])
     if server:
-        failed |= _show(console, check_server(server, token=token, server_key=server_key, clock=time.perf_counter))
+        failed |= show(console, check_server(server, token=token, server_key=server_key, clock=time.perf_counter))
     if recording is not None:
-        failed |= _show(console, check_recording(recording))
+        failed |= show(console, check_recording(recording))
     if failed:
         raise typer.Exit(1)
 
 
-def _show(console: Console, checks: Iterable[Check]) -> bool:
+def show(console: Console, checks: Iterable[Check]) -> bool:
     failed = False
     for check in checks:
-        console.print(f"{_MARKS[check.status]} [bold]{check.name:12}[/bold] {check.text}", highlight=False)
+        line = f"{_MARKS[check.status]} [bold]{check.name:12}[/bold] {check.text}"
+        console.print(line, highlight=False, soft_wrap=True)
         if check.remedy:
-            console.print(f"         [green]fix[/green] {check.remedy}", highlight=False)
+            console.print(f"         [green]fix[/green] {check.remedy}", highlight=False, soft_wrap=True)
         failed |= check.status == "error"
     return failed

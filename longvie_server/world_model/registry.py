@@ -4,7 +4,8 @@ fake                      paints what it was told, 352 x 640
 fake:HEIGHTxWIDTH         the same at another size
 fake...,delay=SECONDS     either of them, taking so long over a clip
 tiny                      the small LongVie 2 in this package
-longvie2                  the real one, where LONGVIE_LONGVIE2 says: a folder or a Hub id (owner/name)
+longvie2                  the real one, where LONGVIE_LONGVIE2 says: a folder or a Hub id (owner/name); without it, where
+                          `longvie weights fetch longvie2` put it
 longvie2:FOLDER_OR_ID     the real one from there
 FOLDER                    any checkpoint folder
 """
@@ -25,7 +26,7 @@ from .interface import WorldModel
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "load_model"]
+__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "default_folder", "load_model"]
 
 KNOWN_MODELS: Final = (
     "fake",
@@ -75,6 +76,11 @@ def load_model(
     )
 
 
+def default_folder() -> Path:
+    """Return where fetched weights of LongVie 2 go, and are looked for."""
+    return Path.home() / ".cache" / "longvie" / "longvie2"
+
+
 def _load_fake(name: str) -> WorldModel:
     match = _FAKE.fullmatch(name)
     if match is None:
@@ -102,12 +108,15 @@ def _bundled(folder: Path) -> Path:
 
 
 def _longvie2_folder(source: str) -> Path:
+    if not source and (default_folder() / "model_index.json").exists():
+        return default_folder()
     if not source:
         raise InvalidValue(
             "it is not said where the weights of LongVie 2 are",
             field="model",
             value="longvie2",
-            remedy=f"Set {LONGVIE2_ENVIRONMENT} to their folder or Hub id, or choose longvie2:FOLDER_OR_HUB_ID.",
+            remedy="Fetch them with longvie weights fetch longvie2, or set "
+            f"{LONGVIE2_ENVIRONMENT} to their folder or Hub id, or choose longvie2:FOLDER_OR_HUB_ID.",
         )
     folder = Path(source).expanduser()
     if folder.is_dir():

@@ -1,6 +1,6 @@
 """Released checkpoints into this package's layout: key names only, strictly, no tensor is changed.
 
-In: state dicts as published (the original Wan layout; the control file's keys may carry `pipe.dual_controller.`).
+In: state dicts as published (the original Wan layout; keys may carry `pipe.dual_controller.` or `pipe.dit.`).
 Out: state dicts of `LongVie2Transformer3DModel` and diffusers' `AutoencoderKLWan`.
 Law: every key is known and every weight arrives; a key that fits nowhere, or one that is missing, is an error.
 """
@@ -17,9 +17,18 @@ from bridge.errors import InvalidValue
 
 from .transformer import LongVie2Transformer3DModel
 
-__all__ = ["convert_control", "convert_transformer", "convert_vae", "load_longvie2", "load_vae"]
+__all__ = [
+    "control_key",
+    "convert_control",
+    "convert_transformer",
+    "convert_vae",
+    "load_longvie2",
+    "load_vae",
+    "transformer_key",
+    "vae_key",
+]
 
-CONTROL_PREFIX = "pipe.dual_controller."
+_PREFIX = re.compile(r"pipe\.(dual_controller|dit)\.")
 
 _TRANSFORMER_NAMES = {
     "time_embedding.0": "condition_embedder.time_embedder.linear_1",
@@ -92,7 +101,7 @@ def convert_transformer(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         InvalidValue: a key that the layout does not know.
     """
-    return {_transformer_key(key): tensor for key, tensor in original.items()}
+    return {transformer_key(key): tensor for key, tensor in original.items()}
 
 
 def convert_control(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -101,7 +110,7 @@ def convert_control(original: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         InvalidValue: a key that the layout does not know.
     """
-    return {_control_key(key.removeprefix(CONTROL_PREFIX)): tensor for key, tensor in original.items()}
+    return {control_key(key): tensor for key, tensor in original.items()}
 
 
 def convert_vae(original: Mapping[str, Tensor], *, num_res_blocks: int = 2) -> dict[str, Tensor]:
@@ -114,7 +123,7 @@ def convert_vae(original: Mapping[str, Tensor], *, num_res_blocks: int = 2) -> d
     Raises:
         InvalidValue: a key that the layout does not know.
     """
-    return {_vae_key(key, num_res_blocks): tensor for key, tensor in original.items()}
+    return {vae_key(key, num_res_blocks): tensor for key, tensor in original.items()}
 
 
 def load_longvie2(
@@ -169,7 +178,13 @@ def _refuse(field: str, keys: list[str], problem: str) -> None:
         )
 
 
-def _transformer_key(key: str) -> str:
+def transformer_key(key: str) -> str:
+    """Return this package's name of a base weight; a training run's prefix may be in front of the original one.
+
+    Raises:
+        InvalidValue: the layout does not know it.
+    """
+    key = _PREFIX.sub("", key, count=1)
     block = _BLOCK.fullmatch(key)
     if block and block[1] == "blocks":
         return f"blocks.{block[2]}.{_block_key(block[3], key)}"
@@ -179,7 +194,9 @@ def _transformer_key(key: str) -> str:
     return "scale_shift_table" if module == "head" else f"{_TRANSFORMER_NAMES[module]}.{leaf}"
 
 
-def _control_key(key: str) -> str:
+def control_key(key: str) -> str:
+    """Return this package's name of a weight of the control file; see `transformer_key`."""
+    key = _PREFIX.sub("", key, count=1)
     block = _BLOCK.fullmatch(key)
     if block and block[1] != "blocks":
         return f"{block[1]}.{block[2]}.{_block_key(block[3], key)}"
@@ -197,7 +214,8 @@ def _block_key(name: str, key: str) -> str:
     return f"{_BLOCK_NAMES[module]}.{leaf}"
 
 
-def _vae_key(key: str, num_res_blocks: int) -> str:
+def vae_key(key: str, num_res_blocks: int = 2) -> str:
+    """Return diffusers' name of a weight of the original VAE; see `transformer_key`."""
     module, _, leaf = key.rpartition(".")
     if module in _VAE_NAMES:
         return f"{_VAE_NAMES[module]}.{leaf}"
