@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("render")(render.render)
+app.command("export")(render.export)
 app.command("doctor")(doctor.doctor)
 app.command("eval")(evaluate.evaluate_command)
 app.add_typer(bench.app, name="bench")

@@ -41,6 +41,7 @@ def doctor(
 
 
 def show(console: Console, checks: Iterable[Check]) -> bool:
+    """Print checks as they come; return whether one of them is an error."""
     failed = False
     for check in checks:
         line = f"{_MARKS[check.status]} [bold]{check.name:12}[/bold] {check.text}"

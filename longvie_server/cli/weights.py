@@ -53,8 +53,8 @@ def fetch_command(
     for repository, licence in plan.licences.items():
         console.print(f"[bold]{repository}[/bold]  licence: {licence}")
     console.print(
-        f"{len(plan.files)} files, {plan.size / 1e9:.1f} GB, of which {plan.left / 1e9:.1f} GB are still to be fetched; "
-        f"with the converted model {plan.needed / 1e9:.1f} GB of disk are needed, {plan.free / 1e9:.1f} GB are free."
+        f"{len(plan.files)} files, {plan.size / 1e9:.1f} GB, of which {plan.left / 1e9:.1f} GB are still to be fetched;"
+        f" with the converted model {plan.needed / 1e9:.1f} GB of disk are needed, {plan.free / 1e9:.1f} GB are free."
     )
     if plan.free < plan.needed:
         raise InvalidValue(

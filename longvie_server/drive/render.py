@@ -23,7 +23,7 @@ from ..output.folder import OutputFolder
 from .server_process import ServerProcess
 from .shot import ShotProgress, drive_shot
 
-__all__ = ["DEPTH_RANGES", "RenderRequest", "render_recording", "whole_range"]
+__all__ = ["DEPTH_RANGES", "RenderRequest", "first_tick", "render_recording", "whole_range"]
 
 DEPTH_RANGES = ("whole", "recorded")
 """whole: measured over the recording, as the paper does, unless one was declared. recorded: as the session had it."""
@@ -138,7 +138,7 @@ def render_recording(
                 tracks=header.track_mode,
                 depth_range=depth_range,
                 fit=fit.value if fit else "",
-                first_tick=_first_tick(recording),
+                first_tick=first_tick(recording),
                 options=SessionOptions(record_to=folder.recording),
             )
         )
@@ -162,7 +162,12 @@ def render_recording(
         )
 
 
-def _first_tick(recording: Recording) -> int:
+def first_tick(recording: Recording) -> int:
+    """Return the index of a recording's first tick.
+
+    Raises:
+        InvalidValue: it holds none.
+    """
     first = next(iter(recording.ticks()), None)
     if first is None:
         raise InvalidValue(

@@ -20,12 +20,14 @@ class VideoWriter:
         path: of the .mp4.
         fps: frames per second.
         scale: every pixel becomes scale x scale, without smoothing, so that small models can be seen.
+        crf: libx264's quality, 0 (lossless) to 51.
+        pix_fmt: yuv420p for any player; yuv444p keeps colours as fine as shapes.
     """
 
-    def __init__(self, path: Path, *, fps: int, scale: int = 1) -> None:
+    def __init__(self, path: Path, *, fps: int, scale: int = 1, crf: int = 16, pix_fmt: str = "yuv420p") -> None:
         self._container = av.open(str(path), "w")
         self._stream: av.VideoStream | None = None
-        self._fps, self._scale = fps, scale
+        self._fps, self._scale, self._crf, self._pix_fmt = fps, scale, crf, pix_fmt
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Add a frame, (height, width, 3) uint8 RGB; an odd row or column is repeated, for the codec's sake."""
@@ -33,8 +35,8 @@ class VideoWriter:
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
         if self._stream is None:
             stream = self._container.add_stream("libx264", rate=Fraction(self._fps))
-            stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
-            stream.options = {"crf": "16", "preset": "veryfast"}
+            stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], self._pix_fmt
+            stream.options = {"crf": str(self._crf), "preset": "veryfast"}
             self._stream = stream
         for packet in self._stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")):
             self._container.mux(packet)

@@ -2,8 +2,8 @@
 
 Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
 on with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is
-skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call makes a better
-one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
+skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call makes a
+better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class TinyConfig:
         folder: of all that is made on the way.
         out: the checkpoint's folder.
         model: its sizes; where there is a `start`, its sizes count.
-        start: the checkpoint to go on from, or None for fresh weights; its VAE is not trained, but for the decoder at the
-            end.
+        start: the checkpoint to go on from, or None for fresh weights; its VAE is not trained, but for the decoder at
+            the end.
         scenes: how many scenes to train on.
         first_seed: of the scenes; other seeds are other scenes.
         held_out: how many more to measure the VAE on.
@@ -53,8 +53,8 @@ class TinyConfig:
         vae_steps, world_steps, decoder_steps: of the three trainings.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
         learning_rate, spoilt_share: of the denoiser's training.
-        rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is done,
-            and once more for the decoder.
+        rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
+            done, and once more for the decoder.
         inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
             further step adds detail that it does not know.
         seed: of the first weights.

@@ -42,7 +42,7 @@ class WorldConfig:
         seen_frames: latent frames of a clip that a step sees, the first always among them, before `whole_from` (a share
             of the steps); from there on all are seen, one clip per step.
         shift: of the noise levels, the sampler's.
-        pure_share: of the samples, that start at pure noise: all of a picture is decided there where a clip takes one step.
+        pure_share: of the samples, that start at pure noise: where a clip takes one step, all is decided there.
         spoilt_share: of the samples, whose first frame (and history) is spoilt.
         drop_dense, drop_sparse: share of the samples without that control.
         dense_scale: lowest factor on the dense branch's tokens; half of the samples draw one, so that dense, which

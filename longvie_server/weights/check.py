@@ -1,6 +1,7 @@
 """Is a model folder whole? Every weight of every part is accounted for, by the headers alone.
 
-In: a folder in diffusers' layout. Out: one `Check` per part, and one for how they fit together. Nothing is loaded: 40 GB take a second.
+In: a folder in diffusers' layout. Out: one `Check` per part, and one for how they fit together. Nothing is loaded:
+40 GB take a second.
 """
 
 from __future__ import annotations

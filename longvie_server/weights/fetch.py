@@ -1,8 +1,8 @@
 """From the Hub to the disk: what will be fetched is said first, and an interrupted fetch goes on where it stopped.
 
 In: what is published, and a folder. Out: that folder with every file whole. Law: a file that is there under its name is
-the one that the Hub announced, by size and checksum; what is under way has another name, and is gone on with. (The Hub's
-own `hf_hub_download` starts a file again: on files of 10 GB that is not good enough.)
+the one that the Hub announced, by size and checksum; what is under way has another name, and is gone on with. (The
+Hub's own `hf_hub_download` starts a file again: on files of 10 GB that is not good enough.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import fnmatch
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
@@ -19,7 +19,6 @@ from typing import BinaryIO, Final, TypeAlias
 from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
 
 from bridge.errors import BridgeError, ConnectFailed, InvalidValue
 
@@ -174,12 +173,14 @@ def fetch(plan: FetchPlan, *, endpoint: str | None = None, on_file: OnFile = lam
     """
     if plan.left > plan.free:
         raise _disk_full(plan.folder, plan.free, plan.left)
+    # With the user's token, where he is logged in.
+    headers = HfApi(endpoint=endpoint)._build_hf_headers()
     for number, file in enumerate(plan.files, start=1):
         if file.there:
             continue
         on_file(file, number, len(plan.files))
         try:
-            _fetch_one(file, endpoint)
+            _fetch_one(file, endpoint, headers)
         except BridgeError:
             raise
         except Exception as error:
@@ -188,14 +189,14 @@ def fetch(plan: FetchPlan, *, endpoint: str | None = None, on_file: OnFile = lam
             raise _hub_error(error, f"{file.repo_id}/{file.name}") from error
 
 
-def _fetch_one(file: RemoteFile, endpoint: str | None) -> None:
+def _fetch_one(file: RemoteFile, endpoint: str | None, headers: Mapping[str, str]) -> None:
     file.path.parent.mkdir(parents=True, exist_ok=True)
     # Of another revision, what is there already would be the beginning of another file.
     partial = file.path.with_name(f"{file.path.name}.{file.revision[:8]}.partial")
     url = hf_hub_url(file.repo_id, file.name, revision=file.revision, endpoint=endpoint)
     with partial.open("r+b" if partial.exists() else "w+b") as out:
         there = out.seek(0, 2)
-        http_get(url, out, resume_size=there, headers=build_hf_headers(), expected_size=file.size)
+        http_get(url, out, resume_size=there, headers=dict(headers), expected_size=file.size)
         out.seek(0)
         digest = _sha256(out) if file.sha256 else ""
     size = partial.stat().st_size
@@ -249,5 +250,6 @@ def _hub_error(error: Exception, what: str) -> BridgeError:
         f"it cannot be fetched from the Hub ({type(error).__name__})",
         field="repository",
         value=what,
-        remedy="Check the network (HTTPS_PROXY, HF_ENDPOINT) and run the same command again: it goes on where it stopped.",
+        remedy="Check the network (HTTPS_PROXY, HF_ENDPOINT) and run the same command again: "
+        "it goes on where it stopped.",
     )

@@ -28,12 +28,14 @@ Shape = tuple[int, ...]
 
 
 def _text_encoder(config: dict[str, Any]) -> nn.Module:
-    return UMT5EncoderModel(UMT5Config.from_dict(config))
+    module: nn.Module = UMT5EncoderModel(UMT5Config.from_dict(config))
+    return module
 
 
 def _image_encoder(config: dict[str, Any]) -> nn.Module:
     # The published file is the whole vision half of CLIP with its projection; its config may hold it one level down.
-    return CLIPVisionModel(CLIPVisionConfig.from_dict(config.get("vision_config", config)))
+    module: nn.Module = CLIPVisionModel(CLIPVisionConfig.from_dict(config.get("vision_config", config)))
+    return module
 
 
 def _transformer(config: dict[str, Any]) -> nn.Module:

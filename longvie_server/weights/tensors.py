@@ -1,6 +1,6 @@
 """Tensors on disk, known by their headers before a byte of them is read.
 
-In: a file or a folder. Out: names, shapes and types at once, and each tensor when it is asked for, mapped and not copied.
+In: a file or a folder. Out: names, shapes and types at once; each tensor when it is asked for, mapped and not copied.
 Law: what the header promises is there: a file that ends early is refused when it is opened, not when it is used.
 """
 

@@ -4,8 +4,8 @@ fake                      paints what it was told, 352 x 640
 fake:HEIGHTxWIDTH         the same at another size
 fake...,delay=SECONDS     either of them, taking so long over a clip
 tiny                      the small LongVie 2 in this package
-longvie2                  the real one, where LONGVIE_LONGVIE2 says: a folder or a Hub id (owner/name); without it, where
-                          `longvie weights fetch longvie2` put it
+longvie2                  the real one, where LONGVIE_LONGVIE2 says: a folder or a Hub id (owner/name); else
+                          where `longvie weights fetch longvie2` put it
 longvie2:FOLDER_OR_ID     the real one from there
 FOLDER                    any checkpoint folder
 """

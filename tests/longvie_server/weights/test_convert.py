@@ -18,8 +18,6 @@ from longvie_server.weights import check_model, convert
 from longvie_server.world_model.longvie2 import LongVie2Pipeline
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
 
-
-
 Publish = Callable[..., Path]
 
 
@@ -58,9 +56,7 @@ def test_matrices_are_rounded_once_and_norms_are_not(
 def test_progress_ends_at_the_bytes_that_were_written(publish: Publish, tmp_path: Path) -> None:
     published = publish()
     told: list[tuple[int, int]] = []
-    out = convert(
-        published / "base", published / "longvie", tmp_path / "model", on_bytes=lambda *now: told.append(now)
-    )
+    out = convert(published / "base", published / "longvie", tmp_path / "model", on_bytes=lambda *now: told.append(now))
     done, total = told[-1]
     written = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     assert done == total

@@ -1,0 +1,139 @@
+"""From the reference's JSON to the control videos of each clip.
+
+In: `[{"text": ..., "depth": ..., "track": ...}, ...]` and its videos. Out: prompts, and `ControlClip`s of a size.
+Law: all that can be known without decoding is looked at first, so a typing error costs no minutes of generating.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bridge.errors import InvalidValue
+from bridge.planes import load_image
+from bridge.tick import CLIP_TICKS
+
+from ..world_model.interface import ControlClip
+
+__all__ = ["ClipConditions", "read_conditions", "read_controls", "read_first_frame"]
+
+_KEYS: Final = ("text", "depth", "track")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipConditions:
+    """What one clip is made of: its prompt, and its depth and track video."""
+
+    text: str
+    depth: Path
+    track: Path
+
+
+def read_conditions(path: Path) -> tuple[ClipConditions, ...]:
+    """Read the clips of a JSON file; videos are looked for as written, then beside the file.
+
+    Raises:
+        InvalidValue: the file is no such list, or a video is not there.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidValue(
+            "cannot be read as JSON",
+            field="--conditions",
+            value=path,
+            remedy='Give a file like [{"text": "...", "depth": "depth_00.mp4", "track": "track_00.mp4"}].',
+        ) from error
+    if not isinstance(entries, list) or not entries:
+        raise InvalidValue(
+            "is no list of clips", field="--conditions", value=path, remedy="Write one object per clip, in a list."
+        )
+    return tuple(_clip(path, number, entry) for number, entry in enumerate(entries))
+
+
+def _clip(path: Path, number: int, entry: Any) -> ClipConditions:
+    field = f"{path.name}[{number}]"
+    if not isinstance(entry, dict):
+        raise InvalidValue("is no object", field=field, value=entry, remedy=f"Give it {', '.join(_KEYS)}.")
+    for key in _KEYS:
+        value = entry.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidValue(
+                "is missing, or no text",
+                field=f"{field}.{key}",
+                value=value,
+                remedy=f"Give every clip {', '.join(_KEYS)}.",
+            )
+    depth, track = (_find(path, entry[key], f"{field}.{key}") for key in ("depth", "track"))
+    return ClipConditions(entry["text"], depth, track)
+
+
+def _find(path: Path, written: str, field: str) -> Path:
+    # Written on another system, a path may have that system's separators.
+    name = written.replace("\\", "/")
+    places = [Path(written), path.parent / name, path.parent / name.rpartition("/")[2]]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InvalidValue(
+        f"is neither there as written nor beside {path}",
+        field=field,
+        value=written,
+        remedy="Put the video beside the JSON file, or correct its path.",
+    )
+
+
+def read_controls(clip: ClipConditions, *, height: int, width: int) -> ControlClip:
+    """Decode a clip's two videos at a model's size, as the reference does: a plain bicubic resize.
+
+    Raises:
+        InvalidValue: a file is no video, or holds too few frames.
+    """
+    dense = _read_video(clip.depth, "L", height=height, width=width)
+    sparse = _read_video(clip.track, "RGB", height=height, width=width)
+    return ControlClip(dense, sparse)
+
+
+def read_first_frame(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
+    """Return an image at a model's size, (height, width, 3) uint8.
+
+    Raises:
+        InvalidValue: the file is no image.
+    """
+    return _resized(Image.fromarray(load_image(path, name="--first-frame")), height=height, width=width)
+
+
+def _read_video(path: Path, mode: str, *, height: int, width: int) -> NDArray[np.uint8]:
+    frames: list[NDArray[np.uint8]] = []
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                if len(frames) == CLIP_TICKS:
+                    break
+                picture = Image.fromarray(frame.to_ndarray(format="rgb24")).convert(mode)
+                frames.append(_resized(picture, height=height, width=width))
+    except (OSError, av.FFmpegError, IndexError) as error:
+        raise InvalidValue(
+            "cannot be read as a video", field="--conditions", value=path, remedy="Make it again, as an mp4."
+        ) from error
+    if len(frames) < CLIP_TICKS:
+        raise InvalidValue(
+            f"holds {len(frames)} frames, and a clip has {CLIP_TICKS}",
+            field="--conditions",
+            value=path,
+            remedy=f"Give every clip {CLIP_TICKS} frames, the first of them the last of the clip before.",
+        )
+    return np.stack(frames)
+
+
+def _resized(picture: Image.Image, *, height: int, width: int) -> NDArray[np.uint8]:
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
