@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bridge.errors import InvalidValue
 
+from .memo import ClipMemo, PassMemo
 from .transformer import LongVie2Transformer3DModel
 
 __all__ = ["FIRST_LATENT_NOISE", "Conditions", "denoise", "mix_first_latent", "set_steps", "unified_noise"]
@@ -107,6 +108,7 @@ def denoise(
     noise: Tensor,
     conditions: Conditions,
     guidance_scale: float = 1.0,
+    remember: bool = True,
 ) -> Generator[Tensor, None, None]:
     """Yield the latents after each step.
 
@@ -116,6 +118,7 @@ def denoise(
         noise: (1, z, frames, h, w) on the transformer's device, first latent mixed.
         conditions: on the transformer's device.
         guidance_scale: 1 for none.
+        remember: keep what no step changes (for the 14 B model about 1 GB per prompt) instead of computing it again.
 
     Yields:
         (1, z, frames, h, w) float32; the last one is the clip's.
@@ -128,18 +131,21 @@ def denoise(
     dtype = transformer.dtype
     given = conditions.to(dtype)
     latents = noise.float()
+    clip = ClipMemo()
+    memos = [PassMemo(clip) if remember else None for _ in range(2)]
     for timestep in scheduler.timesteps:
         # In bf16 this rounds 937.5 to 936: the released weights were trained and are run so.
         t = timestep.to(dtype).expand(1)
         x = torch.cat([latents.to(dtype), given.image_latents], dim=1)
 
-        def flow(text: Tensor, x: Tensor = x, t: Tensor = t) -> Tensor:
-            out = transformer(x, t, text, given.image, given.dense, given.sparse, given.history, return_dict=False)
+        def flow(text: Tensor, memo: PassMemo | None, x: Tensor = x, t: Tensor = t) -> Tensor:
+            controls = (given.dense, given.sparse, given.history)
+            out = transformer(x, t, text, given.image, *controls, memo=memo, return_dict=False)
             return out[0].float()  # type: ignore[no-any-return]
 
-        velocity = flow(given.text)
+        velocity = flow(given.text, memos[0])
         if guidance_scale != 1 and given.negative_text is not None:
-            negative = flow(given.negative_text)
+            negative = flow(given.negative_text, memos[1])
             velocity = negative + guidance_scale * (velocity - negative)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         yield latents

@@ -6,6 +6,7 @@ Laws:
   through every block, receive no control, and are dropped before the head.
 - The control branches number the clip's own frames from 0, and never see the latents or the history: what they say
   depends on (controls, timestep, text, image) alone, so it can be computed apart (`control_features`).
+- With a `PassMemo`, what no step changes is computed by a clip's first pass alone; the numbers are the same.
 - Module names are diffusers' for the base, the released checkpoint's for the control linears.
 
 Source: LongVie 2 (arXiv 2512.13604), section 3; the released weights' own computation where the paper is silent.
@@ -14,8 +15,8 @@ Source: LongVie 2 (arXiv 2512.13604), section 3; the released weights' own compu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -34,10 +35,11 @@ from torch import Tensor, nn
 
 from bridge.errors import InvalidValue, ShapeMismatch
 
+from .memo import TEXT_TOKENS, ClipMemo, ContextAttnProcessor, ContextSlot, PassMemo
+
 __all__ = ["TEXT_TOKENS", "LongVie2Transformer3DModel"]
 
-TEXT_TOKENS = 512
-"""Text tokens of every prompt: the attention layers tell image from text tokens by this number."""
+T = TypeVar("T")
 
 
 class SinusoidalTimesteps(nn.Module):
@@ -157,6 +159,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         self.control_blocks_sparse = stack(*control)
         self.control_combine_linears = nn.ModuleList(nn.Linear(control_width, width) for _ in range(control_num_layers))
         self.gradient_checkpointing = False
+        for block in (*self.blocks, *self.control_blocks_dense, *self.control_blocks_sparse):
+            block.attn2.set_processor(ContextAttnProcessor())
 
     @torch.no_grad()
     def zero_control(self, *, initial: bool = True) -> None:
@@ -188,6 +192,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         *,
         control_features: Sequence[Tensor] | None = None,
         dense_scale: Tensor | None = None,
+        memo: PassMemo | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Return the flow at a timestep.
@@ -201,6 +206,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             history: (batch, z, history frames, h, w) latents, or None.
             control_features: of `control_features`, in place of dense and sparse.
             dense_scale: (batch,) factor on the dense branch's tokens; None is 1 (training keeps dense from dominating).
+            memo: of this clip and prompt, for passes without gradients: all but hidden_states and timestep, and the
+                number of frames, must then be what they were at its first pass.
             return_dict: False for a plain tuple.
 
         Returns:
@@ -211,11 +218,14 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             InvalidValue: neither controls nor control features, or not one feature per control layer.
         """
         self._check(hidden_states, encoder_hidden_states, dense, sparse, history)
-        temb, time_mod, context = self._embed_conditions(timestep, encoder_hidden_states, encoder_hidden_states_image)
+        temb, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
+        context = _kept(
+            memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
+        )
         if control_features is None:
             if dense is None or sparse is None:
                 raise InvalidValue("must both be given", field="dense, sparse", remedy="Or pass control_features.")
-            control_features = self._run_control(dense, sparse, time_mod, context, dense_scale)
+            control_features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
         if len(control_features) != len(self.control_combine_linears):
             raise InvalidValue(
                 f"must hold {len(self.control_combine_linears)} tensors",
@@ -224,18 +234,20 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 remedy="Pass what `control_features` returned.",
             )
 
+        clip = None if memo is None else memo.clip
         frames, rows, columns = hidden_states.shape[2:]
         tokens = self._patchify(hidden_states)
         past = 0
         if history is not None:
-            history_tokens = self._patchify(self._history_input(history))
+            history_tokens = _kept(clip, "history", lambda: self._patchify(self._history_input(history)))
             past = history_tokens.shape[1]
             frames += history.shape[2]
             tokens = torch.cat([history_tokens, tokens], dim=1)
-        rotary = self.rope(hidden_states[:1, :1, :1].expand(1, 1, frames, rows, columns))
+        rotary = _kept(clip, "rotary", lambda: self.rope(hidden_states[:1, :1, :1].expand(1, 1, frames, rows, columns)))
 
-        for i, block in enumerate(self.blocks):
-            tokens = self._run_block(block, tokens, context, time_mod, rotary)
+        contexts = _contexts(memo, "base", context, len(self.blocks))
+        for i, (block, of_block) in enumerate(zip(self.blocks, contexts, strict=True)):
+            tokens = self._run_block(block, tokens, of_block, time_mod, rotary)
             if i < len(control_features):
                 fused = self.control_combine_linears[i](control_features[i])
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
@@ -262,34 +274,64 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             One (batch, tokens, control width) sum of both branches per control layer, before its fusion linear.
         """
         self._check(dense, encoder_hidden_states, dense, sparse, None)
-        _, time_mod, context = self._embed_conditions(timestep, encoder_hidden_states, encoder_hidden_states_image)
-        return self._run_control(dense, sparse, time_mod, context, dense_scale)
+        _, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
+        context = self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
+        return self._run_control(dense, sparse, time_mod, context, dense_scale, None)
 
-    def _embed_conditions(self, timestep: Tensor, text: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return time embedding (batch, width), modulation (batch, 6, width), context (batch, tokens, width)."""
-        temb, time_mod, text, image = self.condition_embedder(timestep, text, image)
-        return temb, time_mod.unflatten(1, (6, -1)), torch.cat([image, text], dim=1)
+    def _embed_time(self, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return time embedding (batch, width) and modulation (batch, 6, width)."""
+        embedder = self.condition_embedder
+        waves = embedder.timesteps_proj(timestep)
+        weights = next(embedder.time_embedder.parameters()).dtype
+        # Quantized weights take what they are given.
+        waves = waves.to(weights) if weights.is_floating_point else waves
+        temb: Tensor = embedder.time_embedder(waves).to(dtype)
+        return temb, embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
+
+    def _embed_context(self, text: Tensor, image: Tensor) -> Tensor:
+        """Return image, then text, (batch, tokens, width)."""
+        embedder = self.condition_embedder
+        return torch.cat([embedder.image_embedder(image), embedder.text_embedder(text)], dim=1)
 
     def _run_control(
-        self, dense: Tensor, sparse: Tensor, time_mod: Tensor, context: Tensor, dense_scale: Tensor | None
+        self,
+        dense: Tensor,
+        sparse: Tensor,
+        time_mod: Tensor,
+        context: Tensor,
+        dense_scale: Tensor | None,
+        memo: PassMemo | None,
     ) -> list[Tensor]:
-        rotary = self.control_rope(dense)
+        clip = None if memo is None else memo.clip
+        rotary = _kept(clip, "control rotary", lambda: self.control_rope(dense))
         time_mod = self.control_t_mod(time_mod)
-        context = self.control_text_linear(context)
+        context = _kept(memo, "control context", lambda: self.control_text_linear(context))
         # The branches look through the BASE model's patch embedding.
-        x_dense = self.control_initial_combine_linear_dense(self._patchify(dense))
-        x_sparse = self.control_initial_combine_linear_sparse(self._patchify(sparse))
+        x_dense = _kept(clip, "dense", lambda: self.control_initial_combine_linear_dense(self._patchify(dense)))
+        x_sparse = _kept(clip, "sparse", lambda: self.control_initial_combine_linear_sparse(self._patchify(sparse)))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
+        blocks = zip(
+            self.control_blocks_dense,
+            self.control_blocks_sparse,
+            _contexts(memo, "dense blocks", context, len(self.control_blocks_dense)),
+            _contexts(memo, "sparse blocks", context, len(self.control_blocks_sparse)),
+            strict=True,
+        )
         features = []
-        for dense_block, sparse_block in zip(self.control_blocks_dense, self.control_blocks_sparse, strict=True):
-            x_dense = self._run_block(dense_block, x_dense, context, time_mod, rotary)
-            x_sparse = self._run_block(sparse_block, x_sparse, context, time_mod, rotary)
+        for dense_block, sparse_block, of_dense, of_sparse in blocks:
+            x_dense = self._run_block(dense_block, x_dense, of_dense, time_mod, rotary)
+            x_sparse = self._run_block(sparse_block, x_sparse, of_sparse, time_mod, rotary)
             features.append(x_dense + x_sparse)
         return features
 
     def _run_block(
-        self, block: nn.Module, tokens: Tensor, context: Tensor, time_mod: Tensor, rotary: tuple[Tensor, Tensor]
+        self,
+        block: nn.Module,
+        tokens: Tensor,
+        context: Tensor | ContextSlot,
+        time_mod: Tensor,
+        rotary: tuple[Tensor, Tensor],
     ) -> Tensor:
         inputs = (tokens, context, time_mod, rotary)
         if torch.is_grad_enabled() and self.gradient_checkpointing:
@@ -337,6 +379,18 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         want: tuple[Any, ...] = (latents.shape[0], z, *latents.shape[3:])
         if history is not None and (*history.shape[:2], *history.shape[3:]) != want:
             _raise_size("history", history, (*want[:2], "frames", *want[2:]))
+
+
+def _kept(memo: ClipMemo | None, name: str, make: Callable[[], T]) -> T:
+    return make() if memo is None else memo.keep(name, make)
+
+
+def _contexts(memo: ClipMemo | None, name: str, context: Tensor, count: int) -> Sequence[Tensor | ContextSlot]:
+    """One context per block: the same tensor, or with a memo a slot each."""
+    if memo is None:
+        return [context] * count
+    slots: list[Tensor | ContextSlot] = memo.keep(name, lambda: [ContextSlot(context) for _ in range(count)])
+    return slots
 
 
 def _raise_size(field: str, tensor: Tensor, want: Sequence[Any]) -> None:

@@ -93,9 +93,9 @@ def test_guidance_of_one_is_one_pass(micro: LongVie2Pipeline) -> None:
     texts: list[float] = []
     run = micro.transformer.forward
 
-    def counted(x: Tensor, t: Tensor, text: Tensor, *rest: Tensor, return_dict: bool) -> tuple[Tensor]:
+    def counted(x: Tensor, t: Tensor, text: Tensor, *rest: Tensor, **flags: object) -> tuple[Tensor]:
         texts.append(float(text[0, 0, 0]))
-        return run(x, t, text, *rest, return_dict=return_dict)  # type: ignore[no-any-return]
+        return run(x, t, text, *rest, **flags)  # type: ignore[no-any-return]
 
     with patch.object(micro.transformer, "forward", counted):
         for guidance in (1.0, 3.0):
