@@ -64,6 +64,22 @@ def session(
     _show({"session": bench_session(clips=clips)}, json_file)
 
 
+@app.command("model")
+def model(
+    model: Annotated[
+        str, typer.Option(help="tiny, longvie2, a checkpoint folder; random-14b or random-small for random weights.")
+    ] = "tiny",
+    clips: Annotated[int, typer.Option(min=1, help="Clips to count, after one that warms up.")] = 2,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; default: the checkpoint's own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """A model's clips, stage by stage, beside the floor of its operations at the rates of this machine."""
+    from ..bench.model import bench_model
+
+    _show({"model": bench_model(model, clips=clips, steps=steps, device=device)}, json_file)
+
+
 def _show(results: dict[str, _Result], json_file: Path | None) -> None:
     console = Console()
     for title, result in results.items():

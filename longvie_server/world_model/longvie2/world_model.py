@@ -84,6 +84,11 @@ class LongVie2WorldModel:
             numerics={**_numerics(self.pipeline), "decode_chunk": str(self._decode_chunk)},
         )
 
+    @property
+    def guidance_scale(self) -> float:
+        """1 for one pass per step, any other for two."""
+        return self._guidance
+
     def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
         """Generate one clip; see `WorldModel.step`.
 
