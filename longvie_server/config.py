@@ -41,6 +41,7 @@ class ModelConfig(BaseModel):
     name: str = Field("tiny", description="tiny, longvie2, fake, fake:HEIGHTxWIDTH, or a checkpoint folder.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(0, ge=0, description="CPU threads of the model; 0: all cores.")
+    memory: str = Field("auto", description="What lies on the GPU: auto, resident, offloaded, float8, ...")
 
 
 class SessionConfig(BaseModel):

@@ -8,11 +8,12 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import bridge
 from bridge.errors import BridgeError
@@ -20,7 +21,15 @@ from bridge.recording import Recording
 from bridge.soundness import Severity, examine
 from bridge.tick import CLIP_TICKS
 
-__all__ = ["Check", "check_machine", "check_recording", "check_server", "check_tiny"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Check", "check_machine", "check_memory", "check_recording", "check_server", "check_tiny"]
+
+_PASS_OPERATIONS: Final = 1.0e15
+"""Of one pass of LongVie 2 through a clip with history."""
+_REACHED_SHARE: Final = 0.7
+"""Of a plain matrix product's rate, what a whole pass reaches; attention is slower."""
 
 _PACKAGES: Final = {
     "numpy": "",
@@ -125,9 +134,53 @@ def check_recording(path: Path) -> Iterator[Check]:
 def _check_devices() -> Iterator[Check]:
     import torch
 
+    from .world_model.longvie2.memory import free_bytes
+
     if not torch.cuda.is_available():
         yield Check("device", "ok", f"CPU, {torch.get_num_threads()} threads: `tiny` runs here, LongVie 2 needs a GPU")
         return
     for number in range(torch.cuda.device_count()):
+        device = torch.device("cuda", number)
         properties = torch.cuda.get_device_properties(number)
-        yield Check("device", "ok", f"cuda:{number} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+        yield Check("device", "ok", f"{device} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+        on_device, host = free_bytes(device)
+        yield check_memory(device_bytes=on_device, host_bytes=host, rate=_matrix_rate(device))
+
+
+def check_memory(*, device_bytes: int, host_bytes: int, rate: float) -> Check:
+    """Tell how LongVie 2 would lie on a device, and how long a clip would take there: estimates, nothing is fetched.
+
+    Args:
+        device_bytes, host_bytes: that are free.
+        rate: bf16 operations per second of a large matrix product on it.
+    """
+    from .world_model.longvie2 import LONGVIE2_14B
+    from .world_model.longvie2.memory import choose_profile, footprint
+
+    size = footprint()
+    try:
+        profile = choose_profile(size, device_bytes=device_bytes, host_bytes=host_bytes)
+    except BridgeError as error:
+        return Check("longvie2", "warning", f"{error.problem} (free: {error.value})", error.remedy)
+    clip_s = 2 * LONGVIE2_14B.num_inference_steps * _PASS_OPERATIONS / (_REACHED_SHARE * rate)
+    return Check(
+        "longvie2",
+        "ok",
+        f"{profile.name}: {profile.summary}; about {profile.peak_bytes(size) / 1e9:.0f} GB on the device, "
+        f"{profile.host_bytes(size) / 1e9:.0f} GB in the machine, {clip_s:.0f} s a clip at {rate / 1e12:.0f} TFLOP/s",
+    )
+
+
+def _matrix_rate(device: torch.device) -> float:
+    """Operations per second of a bf16 matrix product as large as the model's."""
+    import torch
+
+    a, b = (torch.randn(8192, 8192, dtype=torch.bfloat16, device=device) for _ in range(2))
+    best_s = float("inf")
+    for _ in range(4):
+        torch.cuda.synchronize(device)
+        began_s = time.perf_counter()
+        a @ b
+        torch.cuda.synchronize(device)
+        best_s = min(best_s, time.perf_counter() - began_s)
+    return 2 * 8192**3 / best_s

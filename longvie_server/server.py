@@ -80,7 +80,11 @@ class BridgeServer:
         self._conductor = conductor = Conductor(reactor, metrics=self.metrics)
         model = self._config.model
         self._supervisor = WorkerSupervisor(
-            model.name, device=model.device, threads=model.threads or None, on_event=conductor.on_event
+            model.name,
+            device=model.device,
+            threads=model.threads or None,
+            memory=model.memory,
+            on_event=conductor.on_event,
         )
         try:
             self._supervisor.start()

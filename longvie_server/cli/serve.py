@@ -33,6 +33,12 @@ def serve(
     model: Annotated[str | None, typer.Option(help="tiny, longvie2, fake[:HxW] or a checkpoint folder.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model; 0: all cores.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What lies on the GPU: auto, resident, encoders-offloaded, float8, offloaded, float8-offloaded."
+        ),
+    ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     resume_ttl_s: Annotated[float | None, typer.Option(help="How long a lost session is kept, seconds.")] = None,
     record_dir: Annotated[Path | None, typer.Option(help="Keep recordings of sessions that ask for one here.")] = None,
@@ -58,7 +64,7 @@ def serve(
             "tls_cert": tls_cert,
             "insecure": insecure,
         },
-        "model": {"name": model, "device": device, "threads": threads},
+        "model": {"name": model, "device": device, "threads": threads, "memory": memory},
         "session": {"max_sessions": max_sessions, "resume_ttl_s": resume_ttl_s, "record_dir": record_dir},
     }
     given = {table: {k: v for k, v in entries.items() if v is not None} for table, entries in flags.items()}

@@ -41,7 +41,7 @@ from .planes import SharedPlanes
 
 __all__ = ["LoadModel", "main", "parse_arguments", "run_worker"]
 
-LoadModel = Callable[[str, str, int | None], WorldModel]
+LoadModel = Callable[[str, str, int | None, str], WorldModel]
 """(name, device, threads) to a world model."""
 
 _log = logging.getLogger(__name__)
@@ -183,8 +183,8 @@ def _as_bridge_error(error: Exception, *, field: str, value: str) -> WorldModelF
     )
 
 
-def parse_arguments(arguments: Sequence[str]) -> tuple[str, str, int | None]:
-    """Return (model, device, threads) of a worker's command line."""
+def parse_arguments(arguments: Sequence[str]) -> tuple[str, str, int | None, str]:
+    """Return (model, device, threads, memory) of a worker's command line."""
     parser = argparse.ArgumentParser(
         prog="python -m longvie_server.worker",
         description="The world model in a process of its own. The server starts it; it speaks over its pipes.",
@@ -192,12 +192,13 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[str, str, int | None]:
     parser.add_argument("--model", required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--memory", default="auto")
     parsed = parser.parse_args(arguments)
-    return parsed.model, parsed.device, parsed.threads
+    return parsed.model, parsed.device, parsed.threads, parsed.memory
 
 
-def _load(name: str, device: str, threads: int | None) -> WorldModel:
-    return load_model(name, device=device, threads=threads)
+def _load(name: str, device: str, threads: int | None, memory: str) -> WorldModel:
+    return load_model(name, device=device, threads=threads, memory=memory)
 
 
 def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> int:
@@ -207,7 +208,7 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
         arguments: instead of the command line's.
         load: makes the model, instead of the registry.
     """
-    model, device, threads = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    model, device, threads, memory = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     # Ctrl-C reaches the whole terminal; when to end is the parent's choice.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
@@ -218,7 +219,7 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
     os.dup2(2, 1)
     try:
         with outbox:
-            return run_worker(inbox, outbox, lambda: load(model, device, threads))
+            return run_worker(inbox, outbox, lambda: load(model, device, threads, memory))
     except BrokenPipeError:
         # The parent went between two messages.
         return 0

@@ -57,7 +57,7 @@ class WorkerSupervisor:
     """A worker that is replaced when it dies.
 
     Args:
-        model, device, threads, command, ready_timeout_s, grace_s: of each `Worker`.
+        model, device, threads, memory, command, ready_timeout_s, grace_s: of each `Worker`.
         on_event: called with every event, in order, from one thread at a time that is not the caller's. A job whose
             worker died is told of as `Interrupted`, to be submitted again under its own `job_id`.
         policy: how much is tried.
@@ -70,6 +70,7 @@ class WorkerSupervisor:
         *,
         device: str = "auto",
         threads: int | None = None,
+        memory: str = "auto",
         on_event: Callable[[SupervisorEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
@@ -82,6 +83,7 @@ class WorkerSupervisor:
                 model,
                 device=device,
                 threads=threads,
+                memory=memory,
                 on_event=self._hear,
                 command=command,
                 ready_timeout_s=ready_timeout_s,

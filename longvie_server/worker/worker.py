@@ -34,9 +34,10 @@ class Worker:
         model: its name, as `load_model` takes it.
         device: "auto", "cpu", "cuda:0" and so on.
         threads: of its CPU work; None for the libraries' own choice.
+        memory: "auto" or a memory profile's name, as `load_model` takes it.
         on_event: called with every event, in order, from one thread that is not the caller's. It should be quick: while
             it runs nothing is read from the worker.
-        command: what is run; `--model`, `--device` and `--threads` are added.
+        command: what is run; `--model`, `--device`, `--memory` and `--threads` are added.
         ready_timeout_s: how long loading the model may take.
         grace_s: how long `close` waits before it kills.
     """
@@ -47,6 +48,7 @@ class Worker:
         *,
         device: str = "auto",
         threads: int | None = None,
+        memory: str = "auto",
         on_event: Callable[[WorkerEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
@@ -54,7 +56,7 @@ class Worker:
     ) -> None:
         self._model = model
         self._threads = threads
-        self._command = [*command, "--model", model, "--device", device]
+        self._command = [*command, "--model", model, "--device", device, "--memory", memory]
         if threads is not None:
             self._command += ["--threads", str(threads)]
         self._on_event = on_event

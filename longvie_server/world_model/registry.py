@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from bridge.errors import InvalidValue
 
@@ -44,7 +44,12 @@ _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_model(
-    name: str, *, device: str = "auto", threads: int | None = None, environ: Mapping[str, str] = os.environ
+    name: str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    memory: str = "auto",
+    environ: Mapping[str, str] = os.environ,
 ) -> WorldModel:
     """Load a world model by its name.
 
@@ -52,6 +57,7 @@ def load_model(
         name: one of the names above.
         device: "auto", "cpu", "cuda", "cuda:1", "mps": where its weights go.
         threads: of the CPU's work; None for the library's own choice.
+        memory: "auto" or a memory profile's name: what of a large model lies on the device.
         environ: where `LONGVIE_LONGVIE2` is looked up.
 
     Raises:
@@ -59,14 +65,15 @@ def load_model(
     """
     if name == "fake" or name.startswith(("fake:", "fake,")):
         return _load_fake(name)
+    how = _How(device=device, threads=threads, memory=memory)
     if name == "tiny":
-        return _load_longvie2(_bundled(TINY_FOLDER), name=name, device=device, threads=threads)
+        return _load_longvie2(_bundled(TINY_FOLDER), name=name, **how)
     if name == "longvie2" or name.startswith("longvie2:"):
         source = name.partition(":")[2] or environ.get(LONGVIE2_ENVIRONMENT, "")
-        return _load_longvie2(_longvie2_folder(source), name=name, device=device, threads=threads)
+        return _load_longvie2(_longvie2_folder(source), name=name, **how)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _load_longvie2(folder, name=name, device=device, threads=threads)
+        return _load_longvie2(folder, name=name, **how)
     if folder.name != name:
         raise InvalidValue(
             "there is no such checkpoint folder", field="model", value=name, remedy="Check the path for typing errors."
@@ -147,7 +154,13 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None) -> WorldModel:
+class _How(TypedDict):
+    device: str
+    threads: int | None
+    memory: str
+
+
+def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None, memory: str) -> WorldModel:
     # Imported here: the fake has to start without torch.
     import torch
 
@@ -158,7 +171,7 @@ def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None)
     where = _torch_device(device)
     # On a CPU without matrix units 16 bits are slower than 32, and where they are faster, bytes would differ.
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype)
+    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, memory=memory)
 
 
 def _torch_device(device: str) -> torch.device:

@@ -15,6 +15,7 @@ from diffusers.utils import deprecation_utils
 
 from bridge.errors import InvalidValue
 
+from .memory import own_memory, profile_for
 from .pipeline import LongVie2Pipeline
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -49,7 +50,11 @@ def save_checkpoint(pipeline: LongVie2Pipeline, folder: Path, *, dtype: torch.dt
 
 
 def load_checkpoint(
-    folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    folder: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    memory: str = "resident",
 ) -> LongVie2Pipeline:
     """Read a pipeline from a folder, or from a repository on the Hub, in evaluation mode.
 
@@ -57,14 +62,18 @@ def load_checkpoint(
         folder: local path, or `owner/name`.
         device: where the weights go.
         dtype: of the weights there; modulation, norms and positions stay float32.
+        memory: "auto" or a memory profile's name.
+
+    Raises:
+        InvalidValue: no memory profile has this name, or none fits.
     """
     pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
-    pipeline.to(device)
+    where = torch.device(device)
     for name in _PARTS:
         part = getattr(pipeline, name).eval().requires_grad_(False)
-        for parameter in part.parameters():
-            if parameter.device.type == "cpu":
-                # Off the mapped file, onto aligned memory: rounding depends on a weight's alignment, and a file that is
-                # replaced must not change a running model.
-                parameter.data = parameter.data.clone()
+        if where.type == "cpu":
+            own_memory(part)
+    profile = profile_for(memory, pipeline, where)
+    profile.apply(pipeline, where)
+    pipeline.memory = profile.name
     return pipeline

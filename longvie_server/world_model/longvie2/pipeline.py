@@ -87,6 +87,8 @@ class LongVie2Pipeline(DiffusionPipeline):  # type: ignore[misc]
     """
 
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
+    memory = "resident"
+    """The memory profile that its parts were laid out by."""
 
     def __init__(
         self,

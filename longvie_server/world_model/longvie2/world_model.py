@@ -65,11 +65,12 @@ class LongVie2WorldModel:
         name: str,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        memory: str = "auto",
         steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> LongVie2WorldModel:
-        """Return a model from a checkpoint's folder, or from a repository on the Hub."""
-        pipeline = load_checkpoint(folder, device=device, dtype=dtype)
+        """Return a model from a checkpoint's folder, or from a repository on the Hub; see `load_checkpoint`."""
+        pipeline = load_checkpoint(folder, device=device, dtype=dtype, memory=memory)
         return cls(pipeline, name=name, steps=steps, guidance_scale=guidance_scale)
 
     @property
@@ -142,7 +143,7 @@ class LongVie2WorldModel:
 
 def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
     """What "the same bytes again" is promised for."""
-    device = pipeline.transformer.device
+    device = pipeline._execution_device
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
@@ -151,6 +152,7 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
     return {
         "device": device.type,
         "hardware": hardware,
+        "memory": pipeline.memory,
         "dtype": str(pipeline.transformer.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "attention": str(getattr(backend, "value", backend)),

@@ -54,7 +54,7 @@ class ScriptedModel:
         return state
 
 
-def load(name: str, device: str, threads: int | None) -> WorldModel:
+def load(name: str, device: str, threads: int | None, memory: str) -> WorldModel:
     if name == "refused":
         raise InvalidValue("no such model", field="model", value=name, remedy="Choose fake.")
     if name == "broken":

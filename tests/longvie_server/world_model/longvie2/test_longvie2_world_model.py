@@ -116,6 +116,7 @@ def test_the_spec_tells_size_steps_and_numerics(micro: LongVie2Pipeline, tmp_pat
         "diffusers",
         "dtype",
         "hardware",
+        "memory",
         "threads",
         "torch",
         "transformers",
