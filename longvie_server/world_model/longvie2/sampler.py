@@ -23,6 +23,7 @@ from torch import Tensor
 from bridge.errors import InvalidValue
 
 from .memo import ClipMemo, PassMemo
+from .parallel import Guidance
 from .transformer import LongVie2Transformer3DModel
 
 __all__ = ["FIRST_LATENT_NOISE", "Conditions", "denoise", "mix_first_latent", "set_steps", "unified_noise"]
@@ -109,6 +110,7 @@ def denoise(
     conditions: Conditions,
     guidance_scale: float = 1.0,
     remember: bool = True,
+    guidance: Guidance | None = None,
 ) -> Generator[Tensor, None, None]:
     """Yield the latents after each step.
 
@@ -119,6 +121,7 @@ def denoise(
         conditions: on the transformer's device.
         guidance_scale: 1 for none.
         remember: keep what no step changes (for the 14 B model about 1 GB per prompt) instead of computing it again.
+        guidance: of a parallelised transformer: this process computes one of the two passes.
 
     Yields:
         (1, z, frames, h, w) float32; the last one is the clip's.
@@ -143,9 +146,14 @@ def denoise(
             out = transformer(x, t, text, given.image, *controls, memo=memo, return_dict=False)
             return out[0].float()  # type: ignore[no-any-return]
 
-        velocity = flow(given.text, memos[0])
-        if guidance_scale != 1 and given.negative_text is not None:
-            negative = flow(given.negative_text, memos[1])
+        if guidance_scale == 1 or given.negative_text is None:
+            velocity = flow(given.text, memos[0])
+        else:
+            if guidance is None:
+                velocity, negative = flow(given.text, memos[0]), flow(given.negative_text, memos[1])
+            else:
+                text = given.negative_text if guidance.side else given.text
+                velocity, negative = guidance.exchange(flow(text, memos[guidance.side]))
             velocity = negative + guidance_scale * (velocity - negative)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         yield latents

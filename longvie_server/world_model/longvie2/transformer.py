@@ -235,15 +235,14 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             )
 
         clip = None if memo is None else memo.clip
-        frames, rows, columns = hidden_states.shape[2:]
-        tokens = self._patchify(hidden_states)
+        tokens = self._share(self._patchify(hidden_states))
         past = 0
         if history is not None:
-            history_tokens = _kept(clip, "history", lambda: self._patchify(self._history_input(history)))
+            history_tokens = _kept(clip, "history", lambda: self._share(self._patchify(self._history_input(history))))
             past = history_tokens.shape[1]
-            frames += history.shape[2]
             tokens = torch.cat([history_tokens, tokens], dim=1)
-        rotary = _kept(clip, "rotary", lambda: self.rope(hidden_states[:1, :1, :1].expand(1, 1, frames, rows, columns)))
+        history_frames = 0 if history is None else history.shape[2]
+        rotary = _kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
 
         contexts = _contexts(memo, "base", context, len(self.blocks))
         for i, (block, of_block) in enumerate(zip(self.blocks, contexts, strict=True)):
@@ -252,7 +251,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 fused = self.control_combine_linears[i](control_features[i])
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
 
-        sample = self._head(tokens[:, past:], temb, hidden_states.shape)
+        sample = self._head(self._joined(tokens[:, past:]), temb, hidden_states.shape)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
     def control_features(
@@ -303,12 +302,12 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         memo: PassMemo | None,
     ) -> list[Tensor]:
         clip = None if memo is None else memo.clip
-        rotary = _kept(clip, "control rotary", lambda: self.control_rope(dense))
+        rotary = _kept(clip, "control rotary", lambda: self._control_positions(dense))
         time_mod = self.control_t_mod(time_mod)
         context = _kept(memo, "control context", lambda: self.control_text_linear(context))
         # The branches look through the BASE model's patch embedding.
-        x_dense = _kept(clip, "dense", lambda: self.control_initial_combine_linear_dense(self._patchify(dense)))
-        x_sparse = _kept(clip, "sparse", lambda: self.control_initial_combine_linear_sparse(self._patchify(sparse)))
+        x_dense = _kept(clip, "dense", lambda: self._entrance("dense", dense))
+        x_sparse = _kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
         blocks = zip(
@@ -324,6 +323,48 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             x_sparse = self._run_block(sparse_block, x_sparse, of_sparse, time_mod, rotary)
             features.append(x_dense + x_sparse)
         return features
+
+    def _entrance(self, name: str, control: Tensor) -> Tensor:
+        """A control's tokens, (batch, tokens, control width)."""
+        tokens: Tensor = getattr(self, f"control_initial_combine_linear_{name}")(self._share(self._patchify(control)))
+        return tokens
+
+    def _positions(self, latents: Tensor, history_frames: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, (1, tokens, 1, head size) each, of the history's tokens and the clip's as one sequence."""
+        frames, rows, columns = latents.shape[2:]
+        angles = self.rope(latents[:1, :1, :1].expand(1, 1, history_frames + frames, rows, columns))
+        if self._parallel_config is None:
+            return angles  # type: ignore[no-any-return]
+        past = angles[0].shape[1] * history_frames // (history_frames + frames)
+        cos, sin = (torch.cat([self._share(a[:, :past]), self._share(a[:, past:])], dim=1) for a in angles)
+        return cos, sin
+
+    def _control_positions(self, control: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self.control_rope(control)
+        return self._share(cos), self._share(sin)
+
+    def _share(self, tokens: Tensor) -> Tensor:
+        """This process's part of (batch, tokens, ...): all of it where the model runs on one."""
+        if self._parallel_config is None:
+            return tokens
+        parallel = self._parallel_config.context_parallel_config
+        if tokens.shape[1] % parallel.ulysses_degree:
+            raise InvalidValue(
+                f"cannot be shared out among {parallel.ulysses_degree} processes",
+                field="tokens",
+                value=tokens.shape[1],
+                remedy="Use a number of processes that divides it.",
+            )
+        return tokens.chunk(parallel.ulysses_degree, dim=1)[parallel._ulysses_local_rank]
+
+    def _joined(self, tokens: Tensor) -> Tensor:
+        """The whole of what `_share` shared out."""
+        if self._parallel_config is None:
+            return tokens
+        parallel = self._parallel_config.context_parallel_config
+        parts = [torch.empty_like(tokens) for _ in range(parallel.ulysses_degree)]
+        torch.distributed.all_gather(parts, tokens.contiguous(), group=parallel._ulysses_mesh.get_group())
+        return torch.cat(parts, dim=1)
 
     def _run_block(
         self,
