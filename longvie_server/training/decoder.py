@@ -2,8 +2,9 @@
 
 In: encoded scenes, the pictures that they were made from, and rollouts. Out: a run folder whose averaged weights are
 the whole VAE, its encoder unchanged. Latents stay what they are, so a denoiser may be trained on them meanwhile.
-Loss: the squared error and its bands, and the contrast of every place in every band: where a denoiser is not sure, its
-latents are an average and decode to blur, which the error alone likes best and the eye does not.
+Loss: the logarithm of the squared error, so that a piece counts by its decibels and a hopeless one does not drown the
+others; its bands; and the contrast of every place in every band: where a denoiser is unsure, its latents are an average
+and decode to blur, which the error alone likes best and the eye does not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ from .vae import band_error, to_model_range
 
 __all__ = ["DecoderConfig", "contrast_error", "train_decoder"]
 
-_CONTRAST_LEVELS: Final = 2
+_PSNR_WEIGHT: Final = 0.2
+_LEAST_SQUARE: Final = 1e-3
+"""What no piece is better than, of a square of 2: 36 dB."""
+_CONTRAST_LEVELS: Final = 1
+_LEAST_CONTRAST: Final = 0.03
+"""Of what may be called detail, in -1..1: a bare sky has none that could be lacking."""
 _CONTRAST_WINDOW: Final = 8
 
 
@@ -55,13 +61,13 @@ class DecoderConfig:
     latents: Path
     folder: Path
     rollouts: Path | None = None
-    steps: int = 800
+    steps: int = 4000
     rollout_share: float = 0.75
     long_crop: tuple[int, int] = (3, 4)
     short_frames: int = 5
     learning_rate: float = 6e-3
-    sharpness: float = 0.5
-    contrast: float = 6.0
+    sharpness: float = 0.1
+    contrast: float = 1.2
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50
@@ -89,7 +95,7 @@ def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
         truth = video.transpose(1, 2).flatten(0, 1)
         error = out - truth
         square = error.square().mean()
-        loss = 4 * square + config.sharpness * band_error(error) + config.contrast * contrast_error(out, truth)
+        loss = _PSNR_WEIGHT * (square + _LEAST_SQUARE).log() + config.sharpness * band_error(error) + config.contrast * contrast_error(out, truth)
         run.backward(loss)
         figures.append((square.item(), _energy(out) / _energy(truth)))
         if run.step % config.check_every == 0 or run.step == config.steps:
@@ -101,7 +107,7 @@ def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
 
 
 def contrast_error(out: Tensor, truth: Tensor) -> Tensor:
-    """Return how far local contrasts are apart, band by band: 0 for pictures that differ in phase alone.
+    """Return how far local contrasts are apart, band by band, as a share of the truth's: 0 where only phases differ.
 
     Args:
         out, truth: (n, c, h, w).
@@ -114,7 +120,7 @@ def contrast_error(out: Tensor, truth: Tensor) -> Tensor:
             band = picture - F.interpolate(low, scale_factor=2.0, mode="nearest")
             power = F.avg_pool2d(band.square(), _CONTRAST_WINDOW, stride=_CONTRAST_WINDOW // 2)
             contrasts.append((power + 1e-4).sqrt())
-        total = total + (contrasts[0] - contrasts[1]).abs().mean()
+        total = total + (contrasts[0] - contrasts[1]).abs().mean() / (contrasts[1].mean() + _LEAST_CONTRAST)
         out, truth = coarse
     return total
 

@@ -71,7 +71,7 @@ class TinyConfig:
     device: str = "cpu"
     vae_steps: int = 2500
     world_steps: int = 6000
-    decoder_steps: int = 800
+    decoder_steps: int = 4000
     world_batch: int = 3
     learning_rate: float = 1e-3
     spoilt_share: float = 0.4

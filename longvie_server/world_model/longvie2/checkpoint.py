@@ -7,6 +7,7 @@ rounded once to the stored type; the pipeline that is saved is not changed.
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +23,7 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 
 # diffusers renamed the keyword, and warns of the old one since.
 _DTYPE_KEYWORD = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
+_ORIGIN = "_name_or_path"
 _PARTS = ("text_encoder", "image_encoder", "vae", "transformer")
 
 
@@ -47,6 +49,14 @@ def save_checkpoint(pipeline: LongVie2Pipeline, folder: Path, *, dtype: torch.dt
                 )
         stored[name] = part
     LongVie2Pipeline(**{**pipeline.components, **stored}, **asdict(pipeline.defaults)).save_pretrained(folder)
+    for config in folder.glob("*/config.json"):
+        _forget_origin(config)
+
+
+def _forget_origin(config: Path) -> None:
+    """diffusers notes the folder that a part was once loaded from, a path of the machine that it happened on."""
+    kept = {name: value for name, value in json.loads(config.read_text(encoding="utf-8")).items() if name != _ORIGIN}
+    config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(

@@ -87,6 +87,15 @@ def test_a_checkpoint_is_stored_in_16_bits(micro: LongVie2Pipeline, tmp_path: Pa
     assert torch.equal(loaded.transformer.rope.freqs_cos, micro.transformer.rope.freqs_cos)
 
 
+def test_a_checkpoint_does_not_say_where_its_parts_were_loaded_from(micro: LongVie2Pipeline, tmp_path: Path) -> None:
+    save_checkpoint(micro, tmp_path / "first")
+    save_checkpoint(load_checkpoint(tmp_path / "first"), tmp_path / "second")
+    for path in (tmp_path / "second").rglob("*.json"):
+        assert str(tmp_path) not in path.read_text(), path
+    first, second = (load_checkpoint(tmp_path / name).transformer.state_dict() for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_bfloat16_keeps_positions_and_modulation(micro: LongVie2Pipeline, tmp_path: Path) -> None:
     save_checkpoint(micro, tmp_path, dtype=torch.bfloat16)
     loaded = load_checkpoint(tmp_path, dtype=torch.bfloat16).transformer
