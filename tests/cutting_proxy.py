@@ -9,6 +9,41 @@ import threading
 from types import TracebackType
 
 
+class _Pair:
+    """One connection: both its ends, and the two threads that forward between them.
+
+    The last of the threads closes them. A descriptor that is closed while another thread is about to use its number may
+    be another socket by then: that thread would read what belongs to ZeroMQ.
+    """
+
+    def __init__(self, near: socket.socket, far: socket.socket) -> None:
+        self._ends = (near, far)
+        self._running = 2
+        self._lock = threading.Lock()
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def cut(self) -> None:
+        """Let both ends be reset as soon as their threads are out of them."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                for end in self._ends:
+                    end.close()
+
+
 class CuttingProxy:
     """Forwards 127.0.0.1:port to a server; `cut` resets every connection that stands."""
 
@@ -16,7 +51,7 @@ class CuttingProxy:
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
@@ -32,11 +67,7 @@ class CuttingProxy:
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            for end in pair:
-                with contextlib.suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
+            pair.cut()
 
     def _accept(self) -> None:
         while True:
@@ -50,18 +81,7 @@ class CuttingProxy:
                 near.close()
                 continue
             with self._lock:
-                self._pairs.append((near, far))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                self._pairs.append(_Pair(near, far))
 
     def __enter__(self) -> CuttingProxy:
         return self

@@ -72,7 +72,7 @@ class ZeroMQTransport:
         socket.set(zmq.RCVHWM, 0)
         socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS)
-        socket.set(zmq.RECONNECT_IVL, -1)  # by itself it would send the old connection's messages on the new one
+        socket.set(zmq.RECONNECT_IVL, _NEVER_MS)
         if self._keys is not None:
             socket.set(zmq.CURVE_SERVERKEY, self._keys.server.encode())
             socket.set(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
@@ -117,6 +117,9 @@ class ZeroMQTransport:
         events: list[TransportEvent] = []
         if self._monitor is not None and self._monitor in ready:
             events.extend(self._monitored())
+            if any(isinstance(event, Down) for event in events):
+                # What the old connection still holds would come after its end; the next one brings it again.
+                self._drop(linger_ms=0)
         if self._socket is not None and self._socket in ready:
             events.extend(self._received())
         return events
@@ -173,6 +176,10 @@ class ZeroMQTransport:
                 yield ErrorMessage(error.code, error.problem, error.field, error.value, error.remedy, fatal=True)
 
 
+_NEVER_MS: Final = 24 * 3600 * 1000
+"""A socket that connected again by itself would send the old connection's messages on the new one: `open` makes a fresh
+one instead, long before this is over. (-1, which ZeroMQ offers for "never", ends a lost connection in the middle of a
+message that is being read, and then aborts the process: fq.cpp, "Assertion failed: !_more", seen in 4.3.5.)"""
 _KEY_REMEDY: Final = "Pass server_key= as `longvie serve` prints it, and tcp:// of that server."
 
 

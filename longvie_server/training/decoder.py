@@ -95,7 +95,11 @@ def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
         truth = video.transpose(1, 2).flatten(0, 1)
         error = out - truth
         square = error.square().mean()
-        loss = _PSNR_WEIGHT * (square + _LEAST_SQUARE).log() + config.sharpness * band_error(error) + config.contrast * contrast_error(out, truth)
+        loss = (
+            _PSNR_WEIGHT * (square + _LEAST_SQUARE).log()
+            + config.sharpness * band_error(error)
+            + config.contrast * contrast_error(out, truth)
+        )
         run.backward(loss)
         figures.append((square.item(), _energy(out) / _energy(truth)))
         if run.step % config.check_every == 0 or run.step == config.steps:
