@@ -42,6 +42,8 @@ class ModelConfig(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(0, ge=0, description="CPU threads of the model; 0: all cores.")
     memory: str = Field("auto", description="What lies on the GPU: auto, resident, offloaded, float8, ...")
+    quality: str = Field("final", description="final, balanced or preview: what is traded for speed.")
+    gpus: int = Field(1, ge=1, description="GPUs that make each clip together.")
 
 
 class SessionConfig(BaseModel):

@@ -84,6 +84,8 @@ class BridgeServer:
             device=model.device,
             threads=model.threads or None,
             memory=model.memory,
+            quality=model.quality,
+            gpus=model.gpus,
             on_event=conductor.on_event,
         )
         try:

@@ -39,6 +39,10 @@ def serve(
             help="What lies on the GPU: auto, resident, encoders-offloaded, float8, offloaded, float8-offloaded."
         ),
     ] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="final, balanced or preview: fewer steps, or extrapolated ones, for speed.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs that make each clip together.")] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     resume_ttl_s: Annotated[float | None, typer.Option(help="How long a lost session is kept, seconds.")] = None,
     record_dir: Annotated[Path | None, typer.Option(help="Keep recordings of sessions that ask for one here.")] = None,
@@ -64,7 +68,14 @@ def serve(
             "tls_cert": tls_cert,
             "insecure": insecure,
         },
-        "model": {"name": model, "device": device, "threads": threads, "memory": memory},
+        "model": {
+            "name": model,
+            "device": device,
+            "threads": threads,
+            "memory": memory,
+            "quality": quality,
+            "gpus": gpus,
+        },
         "session": {"max_sessions": max_sessions, "resume_ttl_s": resume_ttl_s, "record_dir": record_dir},
     }
     given = {table: {k: v for k, v in entries.items() if v is not None} for table, entries in flags.items()}

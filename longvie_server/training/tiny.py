@@ -1,9 +1,10 @@
 """The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
 
 Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
-on with its own first frames among the others, train the decoder on what it makes, export. A stage that is done is
-skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call makes a
-better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
+on with its own first frames among the others, then by its pictures, train the decoder on what it makes, export. A
+stage that is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the
+same call makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its
+weights.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from rich.progress import track
 from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
 from ..world_model.longvie2.checkpoint import load_checkpoint
 from .decoder import DecoderConfig, train_decoder
-from .export import channel_weights, export, load_average, pipeline_with_vae
+from .export import export, load_average, pipeline_with_vae, pixel_metric
 from .latents import SceneLatents, encode_store
+from .refine import RefineConfig, train_refine
 from .rollout import roll_out_all
 from .run import STATE_FILE
 from .scenes import ScenesConfig, render_scenes
@@ -50,7 +52,7 @@ class TinyConfig:
         held_out: how many more to measure the VAE on.
         workers: processes that render.
         device: where to train.
-        vae_steps, world_steps, decoder_steps: of the three trainings.
+        vae_steps, world_steps, refine_steps, decoder_steps: of the four trainings.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
         learning_rate, spoilt_share: of the denoiser's training.
         rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
@@ -71,6 +73,7 @@ class TinyConfig:
     device: str = "cpu"
     vae_steps: int = 2500
     world_steps: int = 6000
+    refine_steps: int = 1500
     decoder_steps: int = 4000
     world_batch: int = 3
     learning_rate: float = 1e-3
@@ -104,13 +107,16 @@ def train_tiny(config: TinyConfig) -> Path:
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
         pass
 
-    _train_world(config, pipeline)
+    world = _train_world(config, pipeline)
+    load_average(pipeline.transformer, world.folder)
+    by_pictures = RefineConfig(folder / "scenes", world, folder / "refined", steps=config.refine_steps)
+    train_refine(by_pictures, pipeline)
 
     last = DecoderConfig(
         folder / "scenes",
         folder / "latents",
         folder / "decoder",
-        rollouts=_roll_out(config, pipeline, "rollouts_last"),
+        rollouts=_roll_out(config, pipeline, "rollouts_last", by_pictures.folder),
         steps=config.decoder_steps,
     )
     train_decoder(last, pipeline.vae)
@@ -119,7 +125,7 @@ def train_tiny(config: TinyConfig) -> Path:
     finished.vae.register_to_config(
         latents_mean=pipeline.vae.config.latents_mean, latents_std=pipeline.vae.config.latents_std
     )
-    export(finished, folder / "world", config.out, steps=config.inference_steps)
+    export(finished, by_pictures.folder, config.out, steps=config.inference_steps)
     return config.out
 
 
@@ -128,10 +134,13 @@ def _fresh(config: TinyConfig) -> LongVie2Pipeline:
     return build(config.model, seed=config.seed) if config.start is None else load_checkpoint(config.start)
 
 
-def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> None:
-    """Train the denoiser; from each of `rollouts_at` on also on what it made of its own scenes until then."""
+def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> WorldConfig:
+    """Train the denoiser; from each of `rollouts_at` on also on what it made of its own scenes until then.
+
+    Returns: the training as it ended.
+    """
     folder = config.folder
-    weights = channel_weights(pipeline.vae, _some_truth(folder / "latents", config.device))
+    metric = pixel_metric(pipeline.vae, _some_truth(folder / "latents", config.device))
     job = WorldConfig(
         folder / "latents",
         folder / "world",
@@ -142,13 +151,17 @@ def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> None:
     )
     for number, share in enumerate(config.rollouts_at):
         if share > 0:
-            train_world(job, pipeline, weights, until=round(share * config.world_steps))
-        job = replace(job, rollouts=_roll_out(config, pipeline, f"rollouts_{number}"))
-    train_world(job, pipeline, weights)
+            train_world(job, pipeline, metric, until=round(share * config.world_steps))
+        job = replace(job, rollouts=_roll_out(config, pipeline, f"rollouts_{number}", job.folder))
+    train_world(job, pipeline, metric)
+    return job
 
 
-def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str) -> Path:
-    """Roll the denoiser's average out on some of its scenes, evenly chosen; return their folder."""
+def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Path) -> Path:
+    """Roll out the average of the denoiser's run on some of its scenes, evenly chosen; return their folder.
+
+    Where the run has not begun, the weights that it begins with are rolled out.
+    """
     folder = config.folder / name
     latents = config.folder / "latents"
     names = sorted(path.stem for path in latents.glob("*.safetensors"))
@@ -158,8 +171,8 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str) -> Path
     roller = _fresh(config)
     roller.to(config.device)
     roller.register_modules(vae=pipeline.vae)
-    if (config.folder / "world" / STATE_FILE).exists():
-        load_average(roller.transformer, config.folder / "world")
+    if (run / STATE_FILE).exists():
+        load_average(roller.transformer, run)
     made = roll_out_all(roller, latents, folder, picked, steps=config.inference_steps)
     for _ in track(made, "rolling out", total=len(picked)):
         pass
@@ -186,7 +199,7 @@ def _with_vae(config: TinyConfig) -> LongVie2Pipeline:
 
 
 def _some_truth(folder: Path, device: str) -> torch.Tensor:
-    """A few latent frames of a few scenes, (scenes, z, 4, h, w)."""
+    """The first latent frames of a few scenes, (scenes, z, 4, h, w)."""
     paths = sorted(folder.glob("*.safetensors"))
     picked = paths[:: max(1, len(paths) // _WEIGHED_SCENES)][:_WEIGHED_SCENES]
-    return torch.stack([SceneLatents.load(path).clips[0].truth[:, 5:9].float() for path in picked]).to(device)
+    return torch.stack([SceneLatents.load(path).clips[0].truth[:, :4].float() for path in picked]).to(device)

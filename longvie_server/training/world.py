@@ -17,16 +17,17 @@ from torch import Tensor
 from bridge.errors import InvalidValue
 
 from ..world_model.longvie2 import LongVie2Pipeline
+from ..world_model.longvie2.transformer import LongVie2Transformer3DModel
 from ..world_model.longvie2.vae import MASK_CHANNELS
-from .flow import draw_sigma, flow_loss, make_noisy
+from .flow import NoisyClip, draw_sigma, flow_loss, make_noisy
 from .latents import ClipLatents, SceneLatents, expand_head, without_controls
 from .rollout import Rollout, with_rollout
 from .run import Run, Schedule, parameter_groups, step_generator
 from .speed import FrameSelection, install
 
-__all__ = ["WorldBatch", "WorldConfig", "WorldData", "train_world"]
+__all__ = ["HISTORY_LATENTS", "WorldBatch", "WorldConfig", "WorldData", "predict", "train_world"]
 
-_HISTORY: Final = 2
+HISTORY_LATENTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class WorldConfig:
     pure_share: float = 0.9
     spoilt_share: float = 0.4
     drop_dense: float = 0.08
-    drop_sparse: float = 0.08
+    drop_sparse: float = 0.2
     dense_scale: float = 0.3
     seed: int = 2
     check_every: int = 100
@@ -127,6 +128,17 @@ class WorldData:
         """Return a batch whose clips all have history, or all have none."""
         number = int(torch.randint(2, (), generator=generator))
         picks = [self.scenes[int(torch.randint(len(self.scenes), (), generator=generator))] for _ in range(batch)]
+        return self.batch(picks, number, config, frames, generator)
+
+    def batch(
+        self,
+        picks: list[SceneLatents],
+        number: int,
+        config: WorldConfig,
+        frames: list[int],
+        generator: torch.Generator,
+    ) -> WorldBatch:
+        """Return these latent frames of clip `number` of these scenes, what is spoilt or left out drawn by chance."""
         clips = [self._sample(scene.clips[number], config, frames, generator) for scene in picks]
         history = [c[4] for c in clips if c[4] is not None]
         return WorldBatch(
@@ -173,15 +185,13 @@ class WorldData:
         return self._texts[caption]
 
 
-def train_world(
-    config: WorldConfig, pipeline: LongVie2Pipeline, channel_weight: Tensor, *, until: int | None = None
-) -> Run:
+def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, metric: Tensor, *, until: int | None = None) -> Run:
     """Train the pipeline's transformer in place, resuming the folder's run; the run's `ema` holds what to keep.
 
     Args:
         config: see there.
         pipeline: with a trained VAE.
-        channel_weight: (z,) of mean 1, how much each latent channel counts.
+        metric: (z, z) of trace z, what an error of the latents costs in pixels: `pixel_metric`.
         until: stop before this step of the schedule; a later call goes on.
     """
     transformer = pipeline.transformer
@@ -189,6 +199,7 @@ def train_world(
     install(transformer)
     selection = FrameSelection(transformer)
     data = WorldData(pipeline, config.latents, config.rollouts)
+    metric = metric.to(transformer.device)
     total = data.scenes[0].clips[0].truth.shape[1]
     groups = parameter_groups(transformer, weight_decay=0.01)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), foreach=True)
@@ -200,8 +211,8 @@ def train_world(
         whole = step >= config.whole_from * config.steps
         frames = list(range(total)) if whole else _draw_frames(total, config.seen_frames, generator)
         batch = data.draw(config, frames, 1 if whole else config.batch, generator).to(transformer.device)
-        selection.choose(frames, total=total, history=0 if batch.history is None else _HISTORY)
-        loss = _step_loss(config, pipeline, batch, channel_weight, generator)
+        selection.choose(frames, total=total, history=0 if batch.history is None else HISTORY_LATENTS)
+        loss = flow_loss(*predict(config, transformer, batch, generator), metric)
         run.backward(loss)
         losses.append(loss.item())
         if run.step % config.check_every == 0 or run.step in (config.steps, until):
@@ -212,13 +223,10 @@ def train_world(
     return run
 
 
-def _step_loss(
-    config: WorldConfig,
-    pipeline: LongVie2Pipeline,
-    batch: WorldBatch,
-    channel_weight: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
+def predict(
+    config: WorldConfig, transformer: LongVie2Transformer3DModel, batch: WorldBatch, generator: torch.Generator
+) -> tuple[Tensor, NoisyClip]:
+    """Return the flow that the denoiser predicts somewhere on the clips' path, and the point itself."""
     count = batch.truth.shape[0]
     device = batch.truth.device
     sigma = draw_sigma(count, shift=config.shift, pure_share=config.pure_share, generator=generator).to(device)
@@ -226,7 +234,7 @@ def _step_loss(
     low = config.dense_scale
     scale = low + (1 - low) * torch.rand(count, generator=generator)
     scale = torch.where(torch.rand(count, generator=generator) < 0.5, torch.ones(count), scale).to(device)
-    predicted = pipeline.transformer(
+    predicted = transformer(
         torch.cat([noisy.latents, batch.condition], dim=1),
         1000 * sigma,
         batch.text,
@@ -237,7 +245,7 @@ def _step_loss(
         dense_scale=scale,
         return_dict=False,
     )[0]
-    return flow_loss(predicted, noisy, channel_weight.to(device))
+    return predicted, noisy
 
 
 def _draw_frames(total: int, count: int, generator: torch.Generator) -> list[int]:

@@ -16,15 +16,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bridge.errors import BridgeError, WorldModelFailed
-from bridge.tick import WorldState
 
 from ..world_model.interface import StepFrames, WorldModel
 from ..world_model.registry import load_model
 from .clip import make_clip
 from .events import Cancelled, Done, Failed, LoadFailed, Ready
-from .job import ClipJob
 from .messages import (
     CancelClip,
     Close,
@@ -38,11 +37,13 @@ from .messages import (
     write_message,
 )
 from .planes import SharedPlanes
+from .process import WORKER_COMMAND
+from .ranks import Ranks, device_of_rank, follow
 
-__all__ = ["LoadModel", "main", "parse_arguments", "run_worker"]
+__all__ = ["Arguments", "LoadModel", "main", "parse_arguments", "run_worker"]
 
-LoadModel = Callable[[str, str, int | None, str], WorldModel]
-"""(name, device, threads) to a world model."""
+LoadModel = Callable[["Arguments", str], WorldModel]
+"""(arguments, this process's device) to a world model."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,19 +87,24 @@ class _Inbox:
         os._exit(0)
 
 
-def run_worker(inbox: RawStream, outbox: RawStream, load: Callable[[], WorldModel]) -> int:
+def run_worker(
+    inbox: RawStream, outbox: RawStream, load: Callable[[], WorldModel], start_ranks: Callable[[], Ranks] = Ranks
+) -> int:
     """Load a model and serve its parent to the end.
 
     Args:
         inbox, outbox: the two pipes.
         load: makes the model.
+        start_ranks: starts the other processes that make each clip with this one.
 
     Returns:
         the process's exit code.
     """
     orders = _Inbox(inbox)
     try:
+        ranks = start_ranks()
         model = load()
+        ranks.meet(model)
     except BridgeError as error:
         write_message(outbox, LoadFailed(error))
         return 1
@@ -111,18 +117,22 @@ def run_worker(inbox: RawStream, outbox: RawStream, load: Callable[[], WorldMode
     while (order := orders.next()) is not None:
         if isinstance(order, PlanesAt):
             planes = SharedPlanes.attach(order.name, order.height, order.width)
+            ranks.attach(order)
             write_message(outbox, PlanesAttached())
         elif planes is not None:
-            write_message(outbox, _run(model, order, planes, orders, outbox))
+            write_message(outbox, _run(model, order, planes, orders, outbox, ranks))
+    ranks.close()
     if planes is not None:
         planes.close()
     return 0
 
 
-def _run(model: WorldModel, order: RunClip, planes: SharedPlanes, orders: _Inbox, outbox: RawStream) -> Message:
+def _run(
+    model: WorldModel, order: RunClip, planes: SharedPlanes, orders: _Inbox, outbox: RawStream, ranks: Ranks
+) -> Message:
     """Make one clip and return how it ended."""
     try:
-        clip = make_clip(model, _job(order, planes))
+        clip = ranks.lead(make_clip(model, planes.read_job(order)), order)
         first = 0
         while not orders.stop_asked:
             try:
@@ -144,26 +154,11 @@ def _run(model: WorldModel, order: RunClip, planes: SharedPlanes, orders: _Inbox
     except BrokenPipeError:
         raise
     except Exception as error:
-        if _is_fatal(error):
+        # The others may be waiting for what this one can no longer send.
+        if _is_fatal(error) or len(ranks):
             raise
         _log.exception("clip %d failed", order.clip)
         return Failed(order.job_id, _as_bridge_error(error, field="clip", value=str(order.clip)))
-
-
-def _job(order: RunClip, planes: SharedPlanes) -> ClipJob:
-    state = WorldState(
-        model=order.model,
-        clip=order.clip,
-        next_tick=order.next_tick,
-        shares_tick=order.shares_tick,
-        seed=order.seed,
-        prompt=order.prompt,
-        negative_prompt=order.negative_prompt,
-        depth_range=order.depth_range,
-        # A copy, and small: a state may be kept, the block is written again for the next job.
-        frames=planes.history[: order.history].copy(),
-    )
-    return ClipJob(order.job_id, state, planes.geometry, order.measure_ticks)
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -183,8 +178,42 @@ def _as_bridge_error(error: Exception, *, field: str, value: str) -> WorldModelF
     )
 
 
-def parse_arguments(arguments: Sequence[str]) -> tuple[str, str, int | None, str]:
-    """Return (model, device, threads, memory) of a worker's command line."""
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A worker's command line.
+
+    Args:
+        model, device, threads, memory, quality: as `load_model` takes them.
+        gpus: processes that make each clip together, each on a device of its own.
+        rank: which of them this is; the first one, 0, starts the others.
+        meet: port where they find each other.
+    """
+
+    model: str
+    device: str
+    threads: int | None
+    memory: str
+    quality: str
+    gpus: int
+    rank: int
+    meet: int
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What starts another process of the same worker, up to its rank."""
+        named = {
+            "--model": self.model,
+            "--device": self.device,
+            "--memory": self.memory,
+            "--quality": self.quality,
+            "--gpus": str(self.gpus),
+            **({} if self.threads is None else {"--threads": str(self.threads)}),
+        }
+        return (*WORKER_COMMAND, *(word for pair in named.items() for word in pair))
+
+
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """Read a worker's command line."""
     parser = argparse.ArgumentParser(
         prog="python -m longvie_server.worker",
         description="The world model in a process of its own. The server starts it; it speaks over its pipes.",
@@ -193,12 +222,15 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[str, str, int | None, str
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--memory", default="auto")
-    parsed = parser.parse_args(arguments)
-    return parsed.model, parsed.device, parsed.threads, parsed.memory
+    parser.add_argument("--quality", default="final")
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--meet", type=int, default=0)
+    return Arguments(**vars(parser.parse_args(arguments)))
 
 
-def _load(name: str, device: str, threads: int | None, memory: str) -> WorldModel:
-    return load_model(name, device=device, threads=threads, memory=memory)
+def _load(given: Arguments, device: str) -> WorldModel:
+    return load_model(given.model, device=device, threads=given.threads, memory=given.memory, quality=given.quality)
 
 
 def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> int:
@@ -208,7 +240,7 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
         arguments: instead of the command line's.
         load: makes the model, instead of the registry.
     """
-    model, device, threads, memory = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    given = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     # Ctrl-C reaches the whole terminal; when to end is the parent's choice.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
@@ -217,9 +249,16 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
     outbox = io.FileIO(os.dup(1), "w")
     # Whatever a library prints goes to the log, not between the messages.
     os.dup2(2, 1)
+
+    def load_mine() -> WorldModel:
+        device = device_of_rank(given.device, given.rank, given.gpus)
+        return load(given, device)
+
     try:
         with outbox:
-            return run_worker(inbox, outbox, lambda: load(model, device, threads, memory))
+            if given.rank:
+                return follow(inbox, outbox, load_mine, rank=given.rank, count=given.gpus, port=given.meet)
+            return run_worker(inbox, outbox, load_mine, lambda: Ranks(given.command, given.gpus, given.threads))
     except BrokenPipeError:
         # The parent went between two messages.
         return 0

@@ -2,6 +2,7 @@
 
 Parent to worker: `PlanesAt` once, then `RunClip`, `CancelClip`, `Close`. Worker to parent: `Ready` or `LoadFailed`,
 `PlanesAttached`, then per job `Painted`, `Progress`, `FramesWritten` and `Done`, `Failed` or `Cancelled`.
+From a worker's first process to its others (`ranks`): `PlanesAt` once, `RunClip`, `GoOn`, `CancelClip`, `Close`.
 The end of a pipe is the end of the process behind it.
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "CancelClip",
     "Close",
     "FramesWritten",
+    "GoOn",
     "Message",
     "PlanesAt",
     "PlanesAttached",
@@ -77,6 +79,13 @@ class CancelClip:
 
 
 @dataclass(frozen=True, slots=True)
+class GoOn:
+    """Among the processes of one worker: take the clip's next step."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Stop what is running and end."""
 
@@ -95,6 +104,7 @@ Message: TypeAlias = (
     | PlanesAttached
     | RunClip
     | CancelClip
+    | GoOn
     | Close
     | Ready
     | LoadFailed

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import ServerError
-from bridge.tick import CLIP_TICKS, HISTORY_FRAMES, TRACK_COUNT
+from bridge.tick import CLIP_TICKS, HISTORY_FRAMES, TRACK_COUNT, WorldState
 
 from ..control.clip_geometry import ClipGeometry
 from .job import ClipJob
+from .messages import RunClip
 
 __all__ = ["SharedPlanes"]
 
@@ -97,6 +98,22 @@ class SharedPlanes:
         mine.track_depth_m[...] = theirs.track_depth_m
         mine.track_drawn[...] = theirs.track_drawn
         self.history[: len(job.state.frames)] = job.state.frames
+
+    def read_job(self, order: RunClip) -> ClipJob:
+        """Return the job whose arrays lie in the block; its geometry is the block's own, its frames are a copy."""
+        state = WorldState(
+            model=order.model,
+            clip=order.clip,
+            next_tick=order.next_tick,
+            shares_tick=order.shares_tick,
+            seed=order.seed,
+            prompt=order.prompt,
+            negative_prompt=order.negative_prompt,
+            depth_range=order.depth_range,
+            # Small; a state may be kept, and the block is written again for the next job.
+            frames=self.history[: order.history].copy(),
+        )
+        return ClipJob(order.job_id, state, self.geometry, order.measure_ticks)
 
     def copy_frames(self, first: int, count: int) -> NDArray[np.uint8]:
         """Return frames of the clip, (count, height, width, 3) uint8, as a copy."""

@@ -57,7 +57,7 @@ class WorkerSupervisor:
     """A worker that is replaced when it dies.
 
     Args:
-        model, device, threads, memory, command, ready_timeout_s, grace_s: of each `Worker`.
+        model, device, threads, memory, quality, gpus, command, ready_timeout_s, grace_s: of each `Worker`.
         on_event: called with every event, in order, from one thread at a time that is not the caller's. A job whose
             worker died is told of as `Interrupted`, to be submitted again under its own `job_id`.
         policy: how much is tried.
@@ -71,6 +71,8 @@ class WorkerSupervisor:
         device: str = "auto",
         threads: int | None = None,
         memory: str = "auto",
+        quality: str = "final",
+        gpus: int = 1,
         on_event: Callable[[SupervisorEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
@@ -84,6 +86,8 @@ class WorkerSupervisor:
                 device=device,
                 threads=threads,
                 memory=memory,
+                quality=quality,
+                gpus=gpus,
                 on_event=self._hear,
                 command=command,
                 ready_timeout_s=ready_timeout_s,

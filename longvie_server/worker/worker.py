@@ -35,9 +35,11 @@ class Worker:
         device: "auto", "cpu", "cuda:0" and so on.
         threads: of its CPU work; None for the libraries' own choice.
         memory: "auto" or a memory profile's name, as `load_model` takes it.
+        quality: "final", "balanced" or "preview", as `load_model` takes it.
+        gpus: how many make each clip together, each of them a process's.
         on_event: called with every event, in order, from one thread that is not the caller's. It should be quick: while
             it runs nothing is read from the worker.
-        command: what is run; `--model`, `--device`, `--memory` and `--threads` are added.
+        command: what is run; what a model is loaded by is added to it, as flags.
         ready_timeout_s: how long loading the model may take.
         grace_s: how long `close` waits before it kills.
     """
@@ -49,6 +51,8 @@ class Worker:
         device: str = "auto",
         threads: int | None = None,
         memory: str = "auto",
+        quality: str = "final",
+        gpus: int = 1,
         on_event: Callable[[WorkerEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
@@ -57,6 +61,7 @@ class Worker:
         self._model = model
         self._threads = threads
         self._command = [*command, "--model", model, "--device", device, "--memory", memory]
+        self._command += ["--quality", quality, "--gpus", str(gpus)]
         if threads is not None:
             self._command += ["--threads", str(threads)]
         self._on_event = on_event

@@ -49,6 +49,7 @@ def load_model(
     device: str = "auto",
     threads: int | None = None,
     memory: str = "auto",
+    quality: str = "final",
     environ: Mapping[str, str] = os.environ,
 ) -> WorldModel:
     """Load a world model by its name.
@@ -58,6 +59,7 @@ def load_model(
         device: "auto", "cpu", "cuda", "cuda:1", "mps": where its weights go.
         threads: of the CPU's work; None for the library's own choice.
         memory: "auto" or a memory profile's name: what of a large model lies on the device.
+        quality: "final", "balanced" or "preview": what is traded for speed; the fake has but one.
         environ: where `LONGVIE_LONGVIE2` is looked up.
 
     Raises:
@@ -65,7 +67,7 @@ def load_model(
     """
     if name == "fake" or name.startswith(("fake:", "fake,")):
         return _load_fake(name)
-    how = _How(device=device, threads=threads, memory=memory)
+    how = _How(device=device, threads=threads, memory=memory, quality=quality)
     if name == "tiny":
         return _load_longvie2(_bundled(TINY_FOLDER), name=name, **how)
     if name == "longvie2" or name.startswith("longvie2:"):
@@ -158,9 +160,12 @@ class _How(TypedDict):
     device: str
     threads: int | None
     memory: str
+    quality: str
 
 
-def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None, memory: str) -> WorldModel:
+def _load_longvie2(
+    folder: Path, *, name: str, device: str, threads: int | None, memory: str, quality: str
+) -> WorldModel:
     # Imported here: the fake has to start without torch.
     import torch
 
@@ -171,7 +176,7 @@ def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None,
     where = _torch_device(device)
     # On a CPU without matrix units 16 bits are slower than 32, and where they are faster, bytes would differ.
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, memory=memory)
+    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, memory=memory, quality=quality)
 
 
 def _torch_device(device: str) -> torch.device:

@@ -18,6 +18,7 @@ from bridge.errors import InvalidValue
 
 from .memory import own_memory, profile_for
 from .pipeline import LongVie2Pipeline
+from .quality import quality_named
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -65,6 +66,7 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     memory: str = "resident",
+    quality: str = "final",
 ) -> LongVie2Pipeline:
     """Read a pipeline from a folder, or from a repository on the Hub, in evaluation mode.
 
@@ -73,11 +75,15 @@ def load_checkpoint(
         device: where the weights go.
         dtype: of the weights there; modulation, norms and positions stay float32.
         memory: "auto" or a memory profile's name.
+        quality: "final", "balanced" or "preview".
 
     Raises:
-        InvalidValue: no memory profile has this name, or none fits.
+        InvalidValue: no memory profile or no quality has this name; no profile fits; the quality's LoRA cannot be had.
     """
     pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
+    trade = quality_named(quality)
+    trade.apply(pipeline)
+    pipeline.quality = trade.name
     where = torch.device(device)
     for name in _PARTS:
         part = getattr(pipeline, name).eval().requires_grad_(False)

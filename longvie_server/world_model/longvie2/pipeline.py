@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from diffusers.loaders import WanLoraLoaderMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,6 +23,7 @@ from bridge.errors import ShapeMismatch
 
 from ..interface import StepEvent, StepFrames, StepProgress
 from .encoders import encode_image, encode_prompt
+from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from .transformer import LongVie2Transformer3DModel
 from .vae import decode_stream, encode_condition, encode_video, latent_frames, to_pixels, to_video
@@ -73,7 +75,7 @@ class ClipDefaults:
     negative_prompt: str
 
 
-class LongVie2Pipeline(DiffusionPipeline):  # type: ignore[misc]
+class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
     """Generate one clip at a time; `LongVie2WorldModel` carries the state from clip to clip.
 
     Args:
@@ -87,8 +89,12 @@ class LongVie2Pipeline(DiffusionPipeline):  # type: ignore[misc]
     """
 
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
+    quality = "final"
+    """The trade of quality for speed that was applied to it."""
     memory = "resident"
     """The memory profile that its parts were laid out by."""
+    shared_guidance: Guidance | None = None
+    """Who takes which pass, where several processes make a clip together; `parallelise` says."""
 
     def __init__(
         self,
@@ -210,7 +216,14 @@ class LongVie2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         noise = mix_first_latent(noise, conditions.history)
         latents = noise
         yield StepProgress("denoise", 0, steps)
-        passes = denoise(self.transformer, scheduler, noise=noise, conditions=conditions, guidance_scale=guidance)
+        passes = denoise(
+            self.transformer,
+            scheduler,
+            noise=noise,
+            conditions=conditions,
+            guidance_scale=guidance,
+            guidance=self.shared_guidance,
+        )
         for step, latents in enumerate(passes, start=1):  # noqa: B007 - the last ones are the clip's
             yield StepProgress("denoise", step, steps)
 

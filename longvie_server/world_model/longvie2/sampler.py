@@ -12,6 +12,7 @@ Source: LongVie 2 (arXiv 2512.13604), sections 3 and 4; flow matching as in Wan 
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -136,24 +137,32 @@ def denoise(
     latents = noise.float()
     clip = ClipMemo()
     memos = [PassMemo(clip) if remember else None for _ in range(2)]
+    if transformer.is_cache_enabled:
+        # What was seen of another clip says nothing of this one.
+        transformer._reset_stateful_cache()
     for timestep in scheduler.timesteps:
         # In bf16 this rounds 937.5 to 936: the released weights were trained and are run so.
         t = timestep.to(dtype).expand(1)
         x = torch.cat([latents.to(dtype), given.image_latents], dim=1)
 
-        def flow(text: Tensor, memo: PassMemo | None, x: Tensor = x, t: Tensor = t) -> Tensor:
+        def flow(text: Tensor, side: int, x: Tensor = x, t: Tensor = t) -> Tensor:
             controls = (given.dense, given.sparse, given.history)
-            out = transformer(x, t, text, given.image, *controls, memo=memo, return_dict=False)
+            # The two passes are told apart by name, for what diffusers may keep of each from step to step.
+            named = (
+                transformer.cache_context(("cond", "uncond")[side]) if transformer.is_cache_enabled else nullcontext()
+            )
+            with named:
+                out = transformer(x, t, text, given.image, *controls, memo=memos[side], return_dict=False)
             return out[0].float()  # type: ignore[no-any-return]
 
         if guidance_scale == 1 or given.negative_text is None:
-            velocity = flow(given.text, memos[0])
+            velocity = flow(given.text, 0)
         else:
             if guidance is None:
-                velocity, negative = flow(given.text, memos[0]), flow(given.negative_text, memos[1])
+                velocity, negative = flow(given.text, 0), flow(given.negative_text, 1)
             else:
                 text = given.negative_text if guidance.side else given.text
-                velocity, negative = guidance.exchange(flow(text, memos[guidance.side]))
+                velocity, negative = guidance.exchange(flow(text, guidance.side))
             velocity = negative + guidance_scale * (velocity - negative)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         yield latents

@@ -15,6 +15,7 @@ from typing import Final
 import diffusers
 import numpy as np
 import torch
+import torch.distributed as dist
 import transformers
 from diffusers.models import attention_dispatch
 from torch import Tensor
@@ -24,6 +25,7 @@ from bridge.tick import WorldState
 
 from ..interface import ControlClip, ModelSpec, StepEvent, StepFrames
 from .checkpoint import load_checkpoint
+from .parallel import parallelise
 from .pipeline import ClipInput, LongVie2Pipeline
 
 __all__ = ["LongVie2WorldModel"]
@@ -55,6 +57,7 @@ class LongVie2WorldModel:
         self._steps = pipeline.defaults.num_inference_steps if steps is None else steps
         self._guidance = pipeline.defaults.guidance_scale if guidance_scale is None else guidance_scale
         self._decode_chunk = decode_chunk
+        self._processes = 1
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod
@@ -66,11 +69,12 @@ class LongVie2WorldModel:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         memory: str = "auto",
+        quality: str = "final",
         steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> LongVie2WorldModel:
         """Return a model from a checkpoint's folder, or from a repository on the Hub; see `load_checkpoint`."""
-        pipeline = load_checkpoint(folder, device=device, dtype=dtype, memory=memory)
+        pipeline = load_checkpoint(folder, device=device, dtype=dtype, memory=memory, quality=quality)
         return cls(pipeline, name=name, steps=steps, guidance_scale=guidance_scale)
 
     @property
@@ -82,13 +86,26 @@ class LongVie2WorldModel:
             height=defaults.height,
             width=defaults.width,
             steps=self._steps,
-            numerics={**_numerics(self.pipeline), "decode_chunk": str(self._decode_chunk)},
+            numerics={
+                **_numerics(self.pipeline),
+                "decode_chunk": str(self._decode_chunk),
+                "gpus": str(self._processes),
+            },
         )
 
     @property
     def guidance_scale(self) -> float:
         """1 for one pass per step, any other for two."""
         return self._guidance
+
+    def parallelise(self) -> None:
+        """Share the work of every clip among the processes of `torch.distributed`, which all take the same steps.
+
+        Raises:
+            InvalidValue: the model's heads cannot be shared out among so many.
+        """
+        self.pipeline.shared_guidance = parallelise(self.pipeline.transformer, guided=self._guidance != 1)
+        self._processes = dist.get_world_size()
 
     def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
         """Generate one clip; see `WorldModel.step`.
@@ -153,6 +170,7 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
         "device": device.type,
         "hardware": hardware,
         "memory": pipeline.memory,
+        "quality": pipeline.quality,
         "dtype": str(pipeline.transformer.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "attention": str(getattr(backend, "value", backend)),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from longvie_server.training.decoder import contrast_error
 from longvie_server.training.latents import recolour
 from longvie_server.training.muon import _orthogonal
+from longvie_server.training.pictures import contrast_error
 from longvie_server.training.store import SceneRecord, StoredScene
 
 

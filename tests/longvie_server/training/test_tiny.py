@@ -49,6 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> TinyConfig:
         held_out=1,
         vae_steps=2,
         world_steps=4,
+        refine_steps=2,
         decoder_steps=2,
         world_batch=1,
         rollouts=2,
@@ -68,7 +69,7 @@ def test_the_checkpoint_serves_a_clip(made: TinyConfig) -> None:
 
 
 def test_every_training_took_all_of_its_steps_and_logged_finite_figures(made: TinyConfig) -> None:
-    for name, steps in (("vae", 2), ("world", 4), ("decoder", 2)):
+    for name, steps in (("vae", 2), ("world", 4), ("refined", 2), ("decoder", 2)):
         lines = [json.loads(line) for line in (made.folder / name / "log.jsonl").read_text().splitlines()]
         assert lines[-1]["step"] == steps
         assert all(np.isfinite(value) for line in lines for value in line.values())

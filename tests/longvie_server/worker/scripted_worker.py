@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge.errors import InvalidValue
 from bridge.tick import WorldState
-from longvie_server.worker.child import main
+from longvie_server.worker.child import Arguments, main
 from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames, StepProgress, WorldModel
 from longvie_server.world_model.registry import load_model
 
@@ -54,7 +54,8 @@ class ScriptedModel:
         return state
 
 
-def load(name: str, device: str, threads: int | None, memory: str) -> WorldModel:
+def load(given: Arguments, device: str) -> WorldModel:
+    name = given.model
     if name == "refused":
         raise InvalidValue("no such model", field="model", value=name, remedy="Choose fake.")
     if name == "broken":
@@ -64,7 +65,7 @@ def load(name: str, device: str, threads: int | None, memory: str) -> WorldModel
         os._exit(11)
     if name == "never":
         threading.Event().wait()
-    return ScriptedModel(load_model(name, device=device, threads=threads))
+    return ScriptedModel(load_model(name, device=device, threads=given.threads))
 
 
 if __name__ == "__main__":

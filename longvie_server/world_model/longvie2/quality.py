@@ -1,0 +1,160 @@
+"""How much time a clip is worth: named trades of quality for speed, none of them made unless asked for.
+
+In: a pipeline on the CPU whose weights are as they were read. Out: the same pipeline, its steps and guidance chosen,
+few-step weights added, and what diffusers offers for leaving steps out switched on.
+Law: `final` changes nothing. A checkpoint that asks for few steps anyway (`tiny`) is the same in every quality.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from diffusers import TaylorSeerCacheConfig
+
+from bridge.errors import InvalidValue
+
+from .pipeline import LongVie2Pipeline
+
+__all__ = ["FEW_STEPS_ENVIRONMENT", "QUALITIES", "Lora", "Quality", "quality_named"]
+
+FEW_STEPS_ENVIRONMENT: Final = "LONGVIE_FEW_STEPS_LORA"
+_FEW: Final = 4
+"""A checkpoint that asks for no more steps than this is made for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A file of low-rank changes to the weights.
+
+    Args:
+        repository: on the Hub, `owner/name`.
+        file: in the repository.
+    """
+
+    repository: str
+    file: str
+
+    def find(self, environ: Mapping[str, str]) -> Path:
+        """Return the file: where the environment says, else from the Hub or its cache.
+
+        Raises:
+            InvalidValue: it is not there, or cannot be fetched.
+        """
+        given = environ.get(FEW_STEPS_ENVIRONMENT, "")
+        if given:
+            if not Path(given).is_file():
+                raise InvalidValue(
+                    "there is no such file",
+                    field=FEW_STEPS_ENVIRONMENT,
+                    value=given,
+                    remedy="Correct the path of the few-step LoRA, or unset it to have it fetched.",
+                )
+            return Path(given)
+        # Imported here, as in the registry: all else works without the Hub's client.
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(hf_hub_download(self.repository, self.file))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise InvalidValue(
+                f"its few-step LoRA cannot be fetched from the Hub ({type(error).__name__})",
+                field="quality",
+                value=f"{self.repository}/{self.file}",
+                remedy=f"Check the network, set {FEW_STEPS_ENVIRONMENT} to the file, or choose --quality balanced.",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A named trade.
+
+    Args:
+        name: as `--quality` spells it.
+        summary: what it does, in words.
+        steps: None is the checkpoint's own.
+        guided: False leaves out the pass with the negative prompt.
+        lora: merged into the transformer's weights.
+        skipped: of every so many steps past the first ones all but one are extrapolated; 1 computes each.
+    """
+
+    name: str
+    summary: str
+    steps: int | None = None
+    guided: bool = True
+    lora: Lora | None = None
+    skipped: int = 1
+
+    def apply(self, pipeline: LongVie2Pipeline, *, environ: Mapping[str, str] = os.environ) -> None:
+        """Change the pipeline's defaults and weights; once per pipeline, before its parts are laid out.
+
+        Raises:
+            InvalidValue: the LoRA cannot be had, or is of another model.
+        """
+        defaults = pipeline.defaults
+        if defaults.num_inference_steps <= _FEW:
+            return
+        if self.lora is not None:
+            _merge(pipeline, self.lora.find(environ))
+        if self.skipped > 1:
+            pipeline.transformer.enable_cache(_extrapolation(defaults.num_inference_steps, self.skipped))
+        pipeline.register_to_config(
+            num_inference_steps=defaults.num_inference_steps if self.steps is None else self.steps,
+            guidance_scale=defaults.guidance_scale if self.guided else 1.0,
+        )
+
+
+QUALITIES: Final = (
+    Quality("final", "every step, both passes: what the checkpoint's authors ran"),
+    Quality("balanced", "after a fifth of the steps, every second one is extrapolated from those before", skipped=2),
+    Quality(
+        "preview",
+        f"{_FEW} steps and one pass each, with a distilled LoRA",
+        steps=_FEW,
+        guided=False,
+        lora=Lora("Kijai/WanVideo_comfy", "Lightx2v/lightx2v_I2V_14B_480p_cfg_step_distill_rank128_bf16.safetensors"),
+    ),
+)
+"""From the slowest to the fastest."""
+
+
+def quality_named(name: str) -> Quality:
+    """Return a quality.
+
+    Raises:
+        InvalidValue: none has this name.
+    """
+    for quality in QUALITIES:
+        if quality.name == name:
+            return quality
+    raise InvalidValue(
+        "no quality has this name",
+        field="quality",
+        value=name,
+        remedy=f"Choose one of: {', '.join(quality.name for quality in QUALITIES)}.",
+    )
+
+
+def _extrapolation(steps: int, skipped: int) -> TaylorSeerCacheConfig:
+    """What the blocks would add is not computed in a step left out; the flow is continued in a straight line."""
+    return TaylorSeerCacheConfig(
+        cache_interval=skipped, disable_cache_before_step=max(2, steps // 5), max_order=1, use_lite_mode=True
+    )
+
+
+def _merge(pipeline: LongVie2Pipeline, file: Path) -> None:
+    try:
+        pipeline.load_lora_weights(file.parent, weight_name=file.name)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise InvalidValue(
+            f"is no LoRA of this model's size ({str(error).splitlines()[0]})",
+            field="quality",
+            value=file,
+            remedy="Use one for Wan 2.1 I2V 14B with LongVie 2, or choose --quality balanced.",
+        ) from error
+    pipeline.fuse_lora(components=["transformer"])
+    pipeline.unload_lora_weights()
