@@ -38,7 +38,7 @@ from .planes import SharedPlanes
 from .process import ChildProcess
 
 if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 __all__ = ["Ranks", "device_of_rank", "follow"]
 
@@ -64,7 +64,7 @@ class Ranks:
         self._store: TCPStore | None = None
         if count == 1:
             return
-        from torch.distributed.distributed_c10d import TCPStore
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         self._store = TCPStore(_HOST, 0, count, is_master=True, wait_for_workers=False)
         for rank in range(1, count):
@@ -138,7 +138,7 @@ def follow(
     Returns:
         the process's exit code.
     """
-    from torch.distributed.distributed_c10d import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     orders: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox, orders), name="rank-inbox", daemon=True).start()
