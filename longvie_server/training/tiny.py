@@ -1,10 +1,9 @@
 """The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
 
 Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
-on with its own first frames among the others, then by its pictures, train the decoder on what it makes, export. A
-stage that is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the
-same call makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its
-weights.
+on with its own first frames among the others, then (if asked) by its pictures, train the decoder, export. A stage that
+is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call
+makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
 """
 
 from __future__ import annotations
@@ -52,7 +51,8 @@ class TinyConfig:
         held_out: how many more to measure the VAE on.
         workers: processes that render.
         device: where to train.
-        vae_steps, world_steps, refine_steps, decoder_steps: of the four trainings.
+        vae_steps, world_steps, decoder_steps: of the three trainings.
+        refine_steps: of the denoiser's training by its pictures; 0 for none.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
         learning_rate, spoilt_share: of the denoiser's training.
         rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
@@ -73,7 +73,7 @@ class TinyConfig:
     device: str = "cpu"
     vae_steps: int = 2500
     world_steps: int = 6000
-    refine_steps: int = 1500
+    refine_steps: int = 0
     decoder_steps: int = 4000
     world_batch: int = 3
     learning_rate: float = 1e-3
@@ -108,15 +108,18 @@ def train_tiny(config: TinyConfig) -> Path:
         pass
 
     world = _train_world(config, pipeline)
-    load_average(pipeline.transformer, world.folder)
-    by_pictures = RefineConfig(folder / "scenes", world, folder / "refined", steps=config.refine_steps)
-    train_refine(by_pictures, pipeline)
+    denoiser = world.folder
+    if config.refine_steps:
+        load_average(pipeline.transformer, denoiser)
+        by_pictures = RefineConfig(folder / "scenes", world, folder / "refined", steps=config.refine_steps)
+        train_refine(by_pictures, pipeline)
+        denoiser = by_pictures.folder
 
     last = DecoderConfig(
         folder / "scenes",
         folder / "latents",
         folder / "decoder",
-        rollouts=_roll_out(config, pipeline, "rollouts_last", by_pictures.folder),
+        rollouts=_roll_out(config, pipeline, "rollouts_last", denoiser),
         steps=config.decoder_steps,
     )
     train_decoder(last, pipeline.vae)
@@ -125,7 +128,7 @@ def train_tiny(config: TinyConfig) -> Path:
     finished.vae.register_to_config(
         latents_mean=pipeline.vae.config.latents_mean, latents_std=pipeline.vae.config.latents_std
     )
-    export(finished, by_pictures.folder, config.out, steps=config.inference_steps)
+    export(finished, denoiser, config.out, steps=config.inference_steps)
     return config.out
 
 
