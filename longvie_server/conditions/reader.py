@@ -136,4 +136,5 @@ def _read_video(path: Path, mode: str, *, height: int, width: int) -> NDArray[np
 def _resized(picture: Image.Image, *, height: int, width: int) -> NDArray[np.uint8]:
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    # A copy of its own: a view of the picture cannot be written to, which torch warns of.
+    return np.array(picture)
