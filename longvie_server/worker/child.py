@@ -233,6 +233,16 @@ def _load(given: Arguments, device: str) -> WorldModel:
     return load_model(given.model, device=device, threads=given.threads, memory=given.memory, quality=given.quality)
 
 
+def start_ranks(given: Arguments, outbox: RawStream) -> Ranks:
+    """Start the other processes of this worker; where one of them cannot load the model, the parent is told why."""
+    return Ranks(
+        given.command,
+        given.gpus,
+        given.threads,
+        on_load_failed=lambda error: write_message(outbox, LoadFailed(error)),
+    )
+
+
 def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> int:
     """Run the worker of this process's command line on its standard input and output.
 
@@ -258,7 +268,7 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
         with outbox:
             if given.rank:
                 return follow(inbox, outbox, load_mine, rank=given.rank, count=given.gpus, port=given.meet)
-            return run_worker(inbox, outbox, load_mine, lambda: Ranks(given.command, given.gpus, given.threads))
+            return run_worker(inbox, outbox, load_mine, lambda: start_ranks(given, outbox))
     except BrokenPipeError:
         # The parent went between two messages.
         return 0

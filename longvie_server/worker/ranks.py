@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from bridge.errors import BridgeError, InvalidValue, ServerError
+from bridge.errors import BridgeError, InvalidValue, ServerError, WorldModelFailed
 
 from ..world_model.interface import WorldModel
 from .clip import ClipEvent, make_clip
@@ -48,6 +48,10 @@ _GRACE_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
+def _ignore(_: BridgeError) -> None:
+    """Nobody is to be told."""
+
+
 class Ranks:
     """The other processes, as the first one sees them; none of them where there is one device.
 
@@ -55,9 +59,19 @@ class Ranks:
         command: what starts one of them; its `--rank` and `--meet` are added.
         count: of all processes, the first one among them.
         threads: of each one's CPU work; None for the library's own choice.
+        on_load_failed: told why, from another thread, where one of them ends before all have met.
     """
 
-    def __init__(self, command: tuple[str, ...] = (), count: int = 1, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        command: tuple[str, ...] = (),
+        count: int = 1,
+        threads: int | None = None,
+        *,
+        on_load_failed: Callable[[BridgeError], None] = _ignore,
+    ) -> None:
+        self._on_load_failed = on_load_failed
+        self._met = False
         self._attached = threading.Semaphore(0)
         self._closing = False
         self._others: list[ChildProcess] = []
@@ -80,6 +94,7 @@ class Ranks:
         """Share the first one's model's work among all processes, once each of them has loaded its own."""
         if self._store is not None:
             _share(model, self._store, rank=0, count=1 + len(self))
+        self._met = True
 
     def attach(self, planes: PlanesAt) -> None:
         """Have all of them open the block of planes; return when they have."""
@@ -127,6 +142,8 @@ class Ranks:
         if not self._closing:
             code = other.reap(grace_s=_GRACE_S)
             _log.error("process %d of %d ended with exit code %d; so do all", 1 + rank, 1 + len(self), code)
+            if not self._met:
+                self._on_load_failed(_not_loaded(rank, 1 + len(self), other.stderr_tail))
             os._exit(1)
 
 
@@ -218,6 +235,15 @@ def _share(model: WorldModel, store: TCPStore, *, rank: int, count: int) -> None
             remedy="See the log for one that ended. On a machine with several networks set GLOO_SOCKET_IFNAME=lo.",
         ) from error
     model.parallelise()
+
+
+def _not_loaded(rank: int, count: int, last_words: str) -> WorldModelFailed:
+    return WorldModelFailed(
+        f"process {1 + rank} of {count} ended before its model was loaded",
+        field="gpus",
+        value=count,
+        remedy=f"Its last words: {last_words or '(none)'}",
+    )
 
 
 def _step(clip: Generator[ClipEvent, None, object]) -> Generator[ClipEvent, None, object] | None:
