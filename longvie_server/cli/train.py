@@ -27,7 +27,6 @@ def tiny(
     first_seed: Annotated[int, typer.Option(min=0, help="Of the scenes; other seeds are other scenes.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    vae_steps: Annotated[int, typer.Option(min=1, help="Steps of the VAE.")] = 2500,
     world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 6000,
     decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
@@ -35,7 +34,7 @@ def tiny(
     spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.4,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
 ) -> None:
-    """Make a small checkpoint: render, train the VAE, encode, train the denoiser, finish the decoder.
+    """Make a small checkpoint: render, measure the VAE, encode, train the denoiser, finish the decoder.
 
     Stop it whenever you like: the same command goes on where it was.
     """
@@ -50,7 +49,6 @@ def tiny(
             first_seed=first_seed,
             workers=workers,
             device=device,
-            vae_steps=vae_steps,
             world_steps=world_steps,
             decoder_steps=decoder_steps,
             world_batch=batch,

@@ -6,19 +6,16 @@ from .decoder import DecoderConfig, train_decoder
 from .export import export
 from .scenes import ScenesConfig, render_scenes
 from .tiny import TinyConfig, train_tiny
-from .vae import VaeConfig, train_vae
 from .world import WorldConfig, train_world
 
 __all__ = [
     "DecoderConfig",
     "ScenesConfig",
     "TinyConfig",
-    "VaeConfig",
     "WorldConfig",
     "export",
     "render_scenes",
     "train_decoder",
     "train_tiny",
-    "train_vae",
     "train_world",
 ]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from ..world_model.longvie2.block_vae import BlockAutoencoder
 from .latents import SceneLatents
 from .muon import Muon
 from .pictures import Pictures, Window, decode_pictures, measure, picture_loss
@@ -55,7 +55,7 @@ class DecoderConfig:
     check_every: int = 50
 
 
-def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
+def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     """Train the decoder in place, resuming the folder's run; the run's `ema` holds the VAE to keep.
 
     Args:
@@ -64,8 +64,7 @@ def train_decoder(config: DecoderConfig, vae: AutoencoderKLWan) -> Run:
     """
     pieces = _Pieces(config, vae.config.scale_factor_spatial)
     vae.requires_grad_(False)
-    for part in (vae.decoder, vae.post_quant_conv):
-        part.requires_grad_(True)
+    vae.decoder.requires_grad_(True)
     optimizer = Muon((p for p in vae.parameters() if p.requires_grad), lr=config.learning_rate)
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.98)
     figures: list[tuple[float, float]] = []

@@ -13,17 +13,15 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
-from ..world_model.longvie2.framewise_vae import decode_chunks
-from ..world_model.longvie2.vae import denormalise
+from ..world_model.longvie2.vae import VideoVae, decode_chunks, denormalise
 from .latents import recolour
+from .pixels import band_error, to_model_range
 from .store import SceneStore
-from .vae import band_error, to_model_range
 
 __all__ = ["Pictures", "Window", "contrast_error", "decode_pictures", "measure", "picture_loss"]
 
@@ -87,10 +85,10 @@ class Pictures:
         return to_model_range(window.of_video(clip, self.scale))
 
 
-def decode_pictures(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
+def decode_pictures(vae: VideoVae, latents: Tensor) -> Tensor:
     """Return the pictures of normalised latents, (1, z, frames, h, w), as (time, 3, height, width), unclipped."""
     raw = denormalise(vae, latents)
-    return torch.cat(list(decode_chunks(vae, raw, chunk=raw.shape[2])), dim=2).transpose(1, 2).flatten(0, 1)
+    return torch.cat(list(decode_chunks(vae, raw, raw.shape[2])), dim=2).transpose(1, 2).flatten(0, 1)
 
 
 def picture_loss(out: Tensor, truth: Tensor, *, sharpness: float, contrast: float) -> Tensor:

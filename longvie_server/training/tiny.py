@@ -1,39 +1,38 @@
 """The whole making of the `tiny` checkpoint, from seeds to a folder that serves: one call, resumable at any moment.
 
-Order: render scenes, train the VAE, encode the scenes, train the denoiser, roll it out on its training scenes, train it
-on with its own first frames among the others, then (if asked) by its pictures, train the decoder, export. A stage that
+Order: render scenes, measure the VAE's code, encode the scenes, train the denoiser, roll it out on its training scenes,
+train it on with its own first frames among the others, train the decoder, export. A stage that
 is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call
 makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import torch
+from diffusers.utils import CONFIG_NAME
 from rich.progress import track
 
+from bridge.errors import InvalidValue
+
 from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
+from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.checkpoint import load_checkpoint
 from .decoder import DecoderConfig, train_decoder
-from .export import export, load_average, pipeline_with_vae, pixel_metric
-from .latents import SceneLatents, encode_store
-from .refine import RefineConfig, train_refine
+from .export import export, load_average, pixel_metric
+from .latents import encode_store
 from .rollout import roll_out_all
 from .run import STATE_FILE
 from .scenes import ScenesConfig, render_scenes
 from .store import SceneStore
-from .vae import VaeConfig, train_vae
+from .vae import measure_code
 from .world import WorldConfig, train_world
 
 __all__ = ["TinyConfig", "train_tiny"]
 
-_HELD_OUT_FROM: Final = 900_000
-_WEIGHED_SCENES: Final = 3
-_STATISTICS_FILE: Final = "statistics.json"
+_MEASURED_SCENES: Final = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,13 @@ class TinyConfig:
         folder: of all that is made on the way.
         out: the checkpoint's folder.
         model: its sizes; where there is a `start`, its sizes count.
-        start: the checkpoint to go on from, or None for fresh weights; its VAE is not trained, but for the decoder at
-            the end.
+        start: the checkpoint to go on from, or None for fresh weights; its code stays, its decoder is trained on at the
+            end.
         scenes: how many scenes to train on.
         first_seed: of the scenes; other seeds are other scenes.
-        held_out: how many more to measure the VAE on.
         workers: processes that render.
         device: where to train.
-        vae_steps, world_steps, decoder_steps: of the three trainings.
-        refine_steps: of the denoiser's training by its pictures; 0 for none.
+        world_steps, decoder_steps: of the two trainings.
         world_batch: clips per step of the denoiser's; a GPU takes 16 and more.
         learning_rate, spoilt_share: of the denoiser's training.
         rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
@@ -68,12 +65,9 @@ class TinyConfig:
     start: Path | None = None
     scenes: int = 300
     first_seed: int = 0
-    held_out: int = 4
     workers: int = 2
     device: str = "cpu"
-    vae_steps: int = 2500
     world_steps: int = 6000
-    refine_steps: int = 0
     decoder_steps: int = 4000
     world_batch: int = 3
     learning_rate: float = 1e-3
@@ -87,19 +81,16 @@ class TinyConfig:
 def train_tiny(config: TinyConfig) -> Path:
     """Make the checkpoint; return its folder."""
     folder = config.folder
-    fresh = _fresh(config)
-    size = {"height": fresh.config.height, "width": fresh.config.width, "workers": config.workers}
-    for name, seeds in (
-        ("scenes", (config.first_seed, config.first_seed + config.scenes)),
-        ("held_out", (_HELD_OUT_FROM, _HELD_OUT_FROM + config.held_out)),
-    ):
-        job = ScenesConfig(folder / name, seeds=seeds, **size)
-        for _ in track(render_scenes(job), f"rendering {name}", total=seeds[1] - seeds[0]):
-            pass
-
-    if config.start is None:
-        vae_job = VaeConfig(folder / "scenes", folder / "held_out", folder / "vae", steps=config.vae_steps)
-        train_vae(vae_job, fresh.vae.to(config.device))
+    fresh = config.model if config.start is None else load_checkpoint(config.start).config
+    job = ScenesConfig(
+        folder / "scenes",
+        seeds=(config.first_seed, config.first_seed + config.scenes),
+        height=fresh.height,
+        width=fresh.width,
+        workers=config.workers,
+    )
+    for _ in track(render_scenes(job), "rendering scenes", total=config.scenes):
+        pass
 
     pipeline = _with_vae(config)
     store = SceneStore(folder / "scenes")
@@ -107,28 +98,17 @@ def train_tiny(config: TinyConfig) -> Path:
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
         pass
 
-    world = _train_world(config, pipeline)
-    denoiser = world.folder
-    if config.refine_steps:
-        load_average(pipeline.transformer, denoiser)
-        by_pictures = RefineConfig(folder / "scenes", world, folder / "refined", steps=config.refine_steps)
-        train_refine(by_pictures, pipeline)
-        denoiser = by_pictures.folder
-
+    world = _train_world(config, pipeline).folder
     last = DecoderConfig(
         folder / "scenes",
         folder / "latents",
         folder / "decoder",
-        rollouts=_roll_out(config, pipeline, "rollouts_last", denoiser),
+        rollouts=_roll_out(config, pipeline, "rollouts_last", world),
         steps=config.decoder_steps,
     )
     train_decoder(last, pipeline.vae)
-    finished = _fresh(config)
-    load_average(finished.vae, folder / "decoder")
-    finished.vae.register_to_config(
-        latents_mean=pipeline.vae.config.latents_mean, latents_std=pipeline.vae.config.latents_std
-    )
-    export(finished, denoiser, config.out, steps=config.inference_steps)
+    load_average(pipeline.vae, folder / "decoder")
+    export(pipeline, world, config.out, steps=config.inference_steps)
     return config.out
 
 
@@ -143,7 +123,7 @@ def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> WorldConfig:
     Returns: the training as it ended.
     """
     folder = config.folder
-    metric = pixel_metric(pipeline.vae, _some_truth(folder / "latents", config.device))
+    metric = pixel_metric(pipeline.vae)
     job = WorldConfig(
         folder / "latents",
         folder / "world",
@@ -183,26 +163,23 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
 
 
 def _with_vae(config: TinyConfig) -> LongVie2Pipeline:
-    """A pipeline with the trained VAE; its latents' statistics are measured once, then kept."""
-    if config.start is not None:
-        pipeline = _fresh(config)
-        pipeline.to(config.device)
-        return pipeline
-    path = config.folder / "vae" / _STATISTICS_FILE
-    store = SceneStore(config.folder / "scenes")
-    pipeline = pipeline_with_vae(config.model, config.folder / "vae", store, seed=config.seed)
-    if path.exists():
-        known = json.loads(path.read_text())
-        pipeline.vae.register_to_config(latents_mean=known["mean"], latents_std=known["std"])
-    else:
-        measured = {"mean": pipeline.vae.config.latents_mean, "std": pipeline.vae.config.latents_std}
-        path.write_text(json.dumps(measured) + "\n")
+    """A pipeline with the VAE whose code is measured on the scenes; it is measured once, then kept."""
+    pipeline = _fresh(config)
+    if config.start is None:
+        folder = config.folder / "vae"
+        if not (folder / CONFIG_NAME).exists():
+            store = SceneStore(config.folder / "scenes")
+            names = store.names()
+            picked = names[:: max(1, len(names) // _MEASURED_SCENES)]
+            measure_code(pipeline.vae, store, picked)
+            pipeline.vae.save_pretrained(folder)
+        pipeline.register_modules(vae=BlockAutoencoder.from_pretrained(folder))
+    if not isinstance(pipeline.vae, BlockAutoencoder):
+        raise InvalidValue(
+            "has a VAE that is not trained here",
+            field="start",
+            value=f"{config.start}: {type(pipeline.vae).__name__}",
+            remedy="Begin with a checkpoint that `longvie train tiny` made.",
+        )
     pipeline.to(config.device)
     return pipeline
-
-
-def _some_truth(folder: Path, device: str) -> torch.Tensor:
-    """The first latent frames of a few scenes, (scenes, z, 4, h, w)."""
-    paths = sorted(folder.glob("*.safetensors"))
-    picked = paths[:: max(1, len(paths) // _WEIGHED_SCENES)][:_WEIGHED_SCENES]
-    return torch.stack([SceneLatents.load(path).clips[0].truth[:, :4].float() for path in picked]).to(device)

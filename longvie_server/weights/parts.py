@@ -19,6 +19,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from bridge.errors import InvalidValue
 
+from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.transformer import LongVie2Transformer3DModel
 from .tensors import TensorInfo
 
@@ -44,7 +45,8 @@ def _transformer(config: dict[str, Any]) -> nn.Module:
 
 
 def _vae(config: dict[str, Any]) -> nn.Module:
-    module: nn.Module = AutoencoderKLWan.from_config(config)
+    kind = BlockAutoencoder if config.get("_class_name") == BlockAutoencoder.__name__ else AutoencoderKLWan
+    module: nn.Module = kind.from_config(config)
     return module
 
 

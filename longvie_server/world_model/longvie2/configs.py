@@ -19,8 +19,10 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from .block_vae import BlockAutoencoder
 from .pipeline import LongVie2Pipeline
 from .transformer import LongVie2Transformer3DModel
+from .vae import VideoVae
 
 __all__ = [
     "LONGVIE2_14B",
@@ -52,6 +54,7 @@ class TransformerSize:
     control_num_layers: int = 12
     control_num_attention_heads: int = 20
     control_ffn_dim: int = 6912
+    prediction_type: str = "flow_prediction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,18 @@ class VaeSize:
     out_channels: int = 3
     patch_size: int | None = None
     scale_factor_spatial: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockVaeSize:
+    """Sizes of a `BlockAutoencoder`, for small models; see there."""
+
+    z_dim: int = 96
+    width: int = 192
+    layers: int = 2
+    detail: int = 24
+    place_width: int = 64
+    scale_factor_spatial: int = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +134,7 @@ class LongVie2Config:
     shift: float
     negative_prompt: str
     transformer: TransformerSize = field(default_factory=TransformerSize)
-    vae: VaeSize = field(default_factory=VaeSize)
+    vae: VaeSize | BlockVaeSize = field(default_factory=VaeSize)
     text_encoder: TextEncoderSize = field(default_factory=TextEncoderSize)
     image_encoder: ImageEncoderSize = field(default_factory=ImageEncoderSize)
 
@@ -157,20 +172,10 @@ TINY = LongVie2Config(
         control_num_layers=4,
         control_num_attention_heads=3,
         control_ffn_dim=256,
+        # Where a token is a third as wide as the network, a flow's noise would fill a third of all that it can say.
+        prediction_type="sample",
     ),
-    # 16 x 16 x 4 pixels per latent, as Wan 2.2's small VAE has: few wide layers use a CPU better than many narrow ones.
-    vae=VaeSize(
-        base_dim=24,
-        decoder_base_dim=24,
-        z_dim=96,
-        dim_mult=(2, 4, 4),
-        num_res_blocks=1,
-        temperal_downsample=(True, True),
-        in_channels=48,
-        out_channels=48,
-        patch_size=4,
-        scale_factor_spatial=16,
-    ),
+    vae=BlockVaeSize(),
     text_encoder=TextEncoderSize(vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_layers=1, num_heads=4),
     image_encoder=ImageEncoderSize(
         hidden_size=128,
@@ -182,6 +187,18 @@ TINY = LongVie2Config(
     ),
 )
 """The same model for a laptop: 945 tokens a clip, about 19 M parameters in all."""
+
+
+def build_vae(size: VaeSize | BlockVaeSize) -> VideoVae:
+    """Return a VAE with fresh weights; what its latents' mean and deviation are is measured once it is trained."""
+    if isinstance(size, BlockVaeSize):
+        return BlockAutoencoder(**asdict(size))
+    # diffusers adds lists to these: they cannot stay tuples.
+    vae = AutoencoderKLWan(**{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(size).items()})
+    if len(vae.config.latents_mean) != size.z_dim:
+        # diffusers' defaults are Wan 2.1's 16 channels.
+        vae.register_to_config(latents_mean=[0.0] * size.z_dim, latents_std=[1.0] * size.z_dim)
+    return vae
 
 
 def build(config: LongVie2Config, *, seed: int, tokenizer: PreTrainedTokenizerBase | None = None) -> LongVie2Pipeline:
@@ -196,13 +213,7 @@ def build(config: LongVie2Config, *, seed: int, tokenizer: PreTrainedTokenizerBa
         torch.manual_seed(seed)
         text_encoder = UMT5EncoderModel(UMT5Config(**asdict(config.text_encoder)))
         image_encoder = CLIPVisionModel(CLIPVisionConfig(**asdict(config.image_encoder)))
-        # diffusers adds lists to these: they cannot stay tuples.
-        vae_sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config.vae).items()}
-        vae = AutoencoderKLWan(**vae_sizes)
-        if len(vae.config.latents_mean) != config.vae.z_dim:
-            # diffusers' defaults are Wan 2.1's 16 channels; what others are is measured when the VAE is trained.
-            plain = {"latents_mean": [0.0] * config.vae.z_dim, "latents_std": [1.0] * config.vae.z_dim}
-            vae.register_to_config(**plain)
+        vae = build_vae(config.vae)
         transformer = LongVie2Transformer3DModel(**asdict(config.transformer))
     for part in (text_encoder, image_encoder, vae, transformer):
         part.eval()

@@ -15,14 +15,13 @@ from typing import Any, Final
 
 import psutil
 import torch
-from diffusers import AutoencoderKLWan
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from bridge.errors import InvalidValue
 
-from .configs import LONGVIE2_14B, LongVie2Config
+from .configs import LONGVIE2_14B, LongVie2Config, build_vae
 from .pipeline import LongVie2Pipeline
 from .transformer import LongVie2Transformer3DModel
 
@@ -218,7 +217,7 @@ def footprint(config: LongVie2Config = LONGVIE2_14B) -> Footprint:
         "transformer": lambda: LongVie2Transformer3DModel(**asdict(config.transformer)),
         "text_encoder": lambda: UMT5EncoderModel(UMT5Config(**asdict(config.text_encoder))),
         "image_encoder": lambda: CLIPVisionModel(CLIPVisionConfig(**asdict(config.image_encoder))),
-        "vae": lambda: AutoencoderKLWan(**_lists(asdict(config.vae))),
+        "vae": lambda: build_vae(config.vae),
     }
     counts = {}
     for name, make in parts.items():
@@ -238,9 +237,7 @@ def _activations(sizes: Any, vae: Any, height: int, width_px: int) -> int:
     block = tokens * (4 * 4 * width + 6 * 2 * width + 2 * 2 * sizes.ffn_dim)
     features = sizes.control_num_layers * tokens * control * 2
     kept = 2 * context * 2 * 2 * (sizes.num_layers * width + 2 * sizes.control_num_layers * control)
-    decoding = 16 * height * width_px * (vae.decoder_base_dim or vae.base_dim) * 2
+    # A `BlockAutoencoder` has no width at full resolution, but few channels at a quarter of it.
+    channels = getattr(vae, "decoder_base_dim", None) or getattr(vae, "base_dim", None) or vae.place_width
+    decoding = 16 * height * width_px * channels * 2
     return int(block + features + kept + decoding)
-
-
-def _lists(sizes: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in sizes.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.loaders import WanLoraLoaderMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from .transformer import LongVie2Transformer3DModel
-from .vae import decode_stream, encode_condition, encode_video, latent_frames, to_pixels, to_video
+from .vae import VideoVae, decode_stream, encode_condition, encode_video, latent_frames, to_pixels, to_video
 
 __all__ = ["ClipDefaults", "ClipInput", "LongVie2Pipeline"]
 
@@ -101,7 +101,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         tokenizer: PreTrainedTokenizerBase,
         text_encoder: UMT5EncoderModel,
         image_encoder: CLIPVisionModel,
-        vae: AutoencoderKLWan,
+        vae: VideoVae,
         transformer: LongVie2Transformer3DModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
         height: int = 352,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -40,6 +40,10 @@ from .memo import TEXT_TOKENS, ClipMemo, ContextAttnProcessor, ContextSlot, Pass
 __all__ = ["TEXT_TOKENS", "LongVie2Transformer3DModel"]
 
 T = TypeVar("T")
+
+_PREDICTION_TYPES: Final = ("flow_prediction", "sample")
+_LEAST_SIGMA: Final = 0.05
+"""What a flow is divided by at least, where clean latents are predicted."""
 
 
 class SinusoidalTimesteps(nn.Module):
@@ -75,6 +79,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         rope_max_seq_len: largest number of frames, rows or columns of tokens.
         control_num_layers, control_num_attention_heads, control_ffn_dim: of each control branch; the head size is
             the base's.
+        prediction_type: what the last layer says: the flow, or the clean latents ("sample"), of which `forward` makes
+            the flow. Both have diffusers' names.
     """
 
     _supports_gradient_checkpointing = True
@@ -110,6 +116,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         control_num_layers: int = 12,
         control_num_attention_heads: int = 20,
         control_ffn_dim: int = 6912,
+        prediction_type: str = "flow_prediction",
     ) -> None:
         super().__init__()
         if in_channels != 2 * out_channels + 4:
@@ -118,6 +125,10 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 field="in_channels",
                 value=in_channels,
                 remedy="The input is noisy latents, four mask channels, condition latents.",
+            )
+        if prediction_type not in _PREDICTION_TYPES:
+            raise InvalidValue(
+                "is not known", field="prediction_type", value=prediction_type, remedy=" or ".join(_PREDICTION_TYPES)
             )
         if control_num_layers > num_layers:
             raise InvalidValue(
@@ -252,6 +263,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
 
         sample = self._head(self._joined(tokens[:, past:]), temb, hidden_states.shape)
+        if self.config.prediction_type == "sample":
+            sample = _flow_to(sample, hidden_states, timestep)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
     def control_features(
@@ -424,6 +437,18 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
 
 def _kept(memo: ClipMemo | None, name: str, make: Callable[[], T]) -> T:
     return make() if memo is None else memo.keep(name, make)
+
+
+def _flow_to(clean: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
+    """The flow from clean latents, (batch, z, ...), through noisy ones at sigma = timestep / 1000.
+
+    Args:
+        clean: as predicted.
+        noisy: the same places, `z` or more channels, latents first.
+        timestep: (batch,).
+    """
+    sigma = (timestep / 1000).clamp(min=_LEAST_SIGMA).view(-1, 1, 1, 1, 1).to(clean.dtype)
+    return (noisy[:, : clean.shape[1]] - clean) / sigma
 
 
 def _contexts(memo: ClipMemo | None, name: str, context: Tensor, count: int) -> Sequence[Tensor | ContextSlot]:

@@ -8,6 +8,7 @@ take turns; on a CPU the framewise path runs (same numbers, faster), elsewhere d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,18 +20,24 @@ from torch import Tensor
 from bridge.errors import ShapeMismatch
 
 from . import framewise_vae
+from .block_vae import BlockAutoencoder
 
 __all__ = [
+    "VideoVae",
+    "decode_chunks",
     "decode_stream",
     "decode_video",
     "denormalise",
     "encode_condition",
+    "encode_mean",
     "encode_video",
     "latent_frames",
     "normalise",
     "to_pixels",
     "to_video",
 ]
+
+VideoVae: TypeAlias = AutoencoderKLWan | BlockAutoencoder
 
 MASK_CHANNELS = 4
 TIME_FACTOR = 4
@@ -57,19 +64,19 @@ def to_pixels(video: Tensor) -> NDArray[np.uint8]:
     return frames
 
 
-def normalise(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
+def normalise(vae: VideoVae, latents: Tensor) -> Tensor:
     """Return the VAE's own latents, (batch, z, frames, h, w), at about unit scale."""
     mean, std = _statistics(vae, latents)
     return (latents - mean) / std
 
 
-def denormalise(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
+def denormalise(vae: VideoVae, latents: Tensor) -> Tensor:
     """Invert `normalise`."""
     mean, std = _statistics(vae, latents)
     return latents * std + mean
 
 
-def encode_video(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
+def encode_video(vae: VideoVae, video: Tensor) -> Tensor:
     """Return normalised latents.
 
     Args:
@@ -83,10 +90,10 @@ def encode_video(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
         ShapeMismatch: height or width is not a multiple of the VAE's factor.
     """
     _check_sides(vae, video)
-    return normalise(vae, _moments(vae, video, video.shape[2]).chunk(2, dim=1)[0])
+    return normalise(vae, encode_mean(vae, video))
 
 
-def encode_condition(vae: AutoencoderKLWan, image: Tensor, frames: int) -> Tensor:
+def encode_condition(vae: VideoVae, image: Tensor, frames: int) -> Tensor:
     """Return the condition of a first frame: four mask channels, then the latents of it followed by zeros.
 
     Args:
@@ -100,13 +107,13 @@ def encode_condition(vae: AutoencoderKLWan, image: Tensor, frames: int) -> Tenso
     _check_sides(vae, image)
     # One zero frame stands for all of them. Their latents differ from frame to frame all the same: no caching of them.
     video = torch.cat([image, torch.zeros_like(image)], dim=2)
-    latents = normalise(vae, _moments(vae, video, frames).chunk(2, dim=1)[0])
+    latents = normalise(vae, encode_mean(vae, video, frames=frames))
     mask = torch.zeros_like(latents[:, :1]).repeat(1, MASK_CHANNELS, 1, 1, 1)
     mask[:, :, 0] = 1
     return torch.cat([mask, latents], dim=1)
 
 
-def decode_stream(vae: AutoencoderKLWan, latents: Tensor, *, chunk: int = 1) -> Iterator[Tensor]:
+def decode_stream(vae: VideoVae, latents: Tensor, *, chunk: int = 1) -> Iterator[Tensor]:
     """Yield pixels while later latents wait.
 
     Args:
@@ -117,31 +124,46 @@ def decode_stream(vae: AutoencoderKLWan, latents: Tensor, *, chunk: int = 1) -> 
     Yields:
         (batch, 3, n, height, width), -1 .. 1, clamped: one frame for the first latent frame, four for each other.
     """
-    latents = denormalise(vae, latents)
-    _onload(vae)
-    pieces = (
-        framewise_vae.decode_chunks(vae, latents, chunk) if _framewise(vae, latents) else _decode_chunks(vae, latents)
-    )
-    for piece in pieces:
+    for piece in decode_chunks(vae, denormalise(vae, latents), chunk):
         yield piece.clamp(-1, 1)
 
 
-def decode_video(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
+def decode_video(vae: VideoVae, latents: Tensor) -> Tensor:
     """Return the whole video, (batch, 3, 4 * frames - 3, height, width), -1 .. 1, of normalised latents."""
     return torch.cat(list(decode_stream(vae, latents, chunk=latents.shape[2])), dim=2)
 
 
-def _moments(vae: AutoencoderKLWan, video: Tensor, frames: int) -> Tensor:
-    """Moments of a video of `frames` frames, of which those past the given ones repeat the last."""
+def encode_mean(vae: VideoVae, video: Tensor, *, frames: int | None = None) -> Tensor:
+    """Return latents as the VAE has them, (batch, z, 1 + (frames - 1) // 4, h, w): the posterior's mean.
+
+    Args:
+        vae: any size.
+        video: (batch, 3, given, height, width), -1 .. 1.
+        frames: length of the video, of which frames past the given ones repeat the last given; None for none.
+    """
     _onload(vae)
     if _framewise(vae, video):
-        return framewise_vae.encode_moments(vae, video, frames=frames)
-    tail = video[:, :, -1:].expand(-1, -1, frames - video.shape[2], -1, -1)
-    moments: Tensor = vae._encode(torch.cat([video, tail], dim=2))
-    return moments
+        return framewise_vae.encode_moments(vae, video, frames=frames).chunk(2, dim=1)[0]
+    total = frames or video.shape[2]
+    whole = torch.cat([video, video[:, :, -1:].expand(-1, -1, total - video.shape[2], -1, -1)], dim=2)
+    whole = whole[:, :, : TIME_FACTOR * latent_frames(total) - 3]
+    if isinstance(vae, BlockAutoencoder):
+        return vae.encode_mean(whole)
+    mean: Tensor = vae._encode(whole).chunk(2, dim=1)[0]
+    return mean
 
 
-def _decode_chunks(vae: AutoencoderKLWan, latents: Tensor) -> Iterator[Tensor]:
+def decode_chunks(vae: VideoVae, latents: Tensor, chunk: int) -> Iterator[Tensor]:
+    """Yield pixels, (batch, 3, n, height, width), not clamped, of latents as the VAE has them, `chunk` at a time."""
+    _onload(vae)
+    if isinstance(vae, BlockAutoencoder):
+        return vae.decode_chunks(latents, chunk)
+    if _framewise(vae, latents):
+        return framewise_vae.decode_chunks(vae, latents, chunk)
+    return _decode_frames(vae, latents)
+
+
+def _decode_frames(vae: AutoencoderKLWan, latents: Tensor) -> Iterator[Tensor]:
     """diffusers' decoder, one latent frame at a time, its cache held here and not on the model."""
     cache: list[Tensor | str | None] = [None] * vae._cached_conv_counts["decoder"]
     for frame in range(latents.shape[2]):
@@ -150,7 +172,7 @@ def _decode_chunks(vae: AutoencoderKLWan, latents: Tensor) -> Iterator[Tensor]:
         yield unpatchify(pixels, vae.config.patch_size) if vae.config.patch_size else pixels
 
 
-def _check_sides(vae: AutoencoderKLWan, video: Tensor) -> None:
+def _check_sides(vae: VideoVae, video: Tensor) -> None:
     factor = vae.config.scale_factor_spatial
     if video.ndim != 5 or video.shape[3] % factor or video.shape[4] % factor:
         raise ShapeMismatch(
@@ -161,18 +183,18 @@ def _check_sides(vae: AutoencoderKLWan, video: Tensor) -> None:
         )
 
 
-def _framewise(vae: AutoencoderKLWan, tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and framewise_vae.supports(vae)
+def _framewise(vae: VideoVae, tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and isinstance(vae, AutoencoderKLWan) and framewise_vae.supports(vae)
 
 
-def _onload(vae: AutoencoderKLWan) -> None:
+def _onload(vae: VideoVae) -> None:
     """Let accelerate's offloading bring the weights in; it watches `encode` and `decode`, which are not called here."""
     hook = getattr(vae, "_hf_hook", None)
     if hook is not None and hasattr(hook, "pre_forward"):
         hook.pre_forward(vae)
 
 
-def _statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(vae: VideoVae, like: Tensor) -> tuple[Tensor, Tensor]:
     def channels(values: list[float]) -> Tensor:
         return torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1, 1)
 
