@@ -19,6 +19,8 @@ from pydantic_settings import (
 
 from bridge.errors import InvalidValue
 
+from .worker.choice import ModelChoice
+
 __all__ = ["ListenConfig", "ModelConfig", "ServeConfig", "SessionConfig", "check_listening", "load_config"]
 
 
@@ -44,6 +46,11 @@ class ModelConfig(BaseModel):
     memory: str = Field("auto", description="What lies on the GPU: auto, resident, offloaded, float8, ...")
     quality: str = Field("final", description="final, balanced or preview: what is traded for speed.")
     gpus: int = Field(1, ge=1, description="GPUs that make each clip together.")
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The same, as a worker takes it."""
+        return ModelChoice(**{**self.model_dump(), "threads": self.threads or None})
 
 
 class SessionConfig(BaseModel):

@@ -80,12 +80,7 @@ class BridgeServer:
         self._conductor = conductor = Conductor(reactor, metrics=self.metrics)
         model = self._config.model
         self._supervisor = WorkerSupervisor(
-            model.name,
-            device=model.device,
-            threads=model.threads or None,
-            memory=model.memory,
-            quality=model.quality,
-            gpus=model.gpus,
+            model.choice,
             on_event=conductor.on_event,
         )
         try:

@@ -1,5 +1,6 @@
 """Workers: the world model in a process of its own."""
 
+from .choice import ModelChoice
 from .clip import ClipEvent, make_clip
 from .events import (
     Cancelled,
@@ -34,6 +35,7 @@ __all__ = [
     "GaveUp",
     "Interrupted",
     "LoadFailed",
+    "ModelChoice",
     "Painted",
     "Progress",
     "Ready",

@@ -16,12 +16,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.errors import BridgeError, WorldModelFailed
 
 from ..world_model.interface import StepFrames, WorldModel
 from ..world_model.registry import load_model
+from .choice import ModelChoice
 from .clip import make_clip
 from .events import Cancelled, Done, Failed, LoadFailed, Ready
 from .messages import (
@@ -42,7 +43,7 @@ from .ranks import Ranks, device_of_rank, follow
 
 __all__ = ["Arguments", "LoadModel", "main", "parse_arguments", "run_worker"]
 
-LoadModel = Callable[["Arguments", str], WorldModel]
+LoadModel = Callable[[ModelChoice], WorldModel]
 """(arguments, this process's device) to a world model."""
 
 _log = logging.getLogger(__name__)
@@ -183,33 +184,19 @@ class Arguments:
     """A worker's command line.
 
     Args:
-        model, device, threads, memory, quality: as `load_model` takes them.
-        gpus: processes that make each clip together, each on a device of its own.
+        choice: of the model.
         rank: which of them this is; the first one, 0, starts the others.
         meet: port where they find each other.
     """
 
-    model: str
-    device: str
-    threads: int | None
-    memory: str
-    quality: str
-    gpus: int
+    choice: ModelChoice
     rank: int
     meet: int
 
     @property
     def command(self) -> tuple[str, ...]:
         """What starts another process of the same worker, up to its rank."""
-        named = {
-            "--model": self.model,
-            "--device": self.device,
-            "--memory": self.memory,
-            "--quality": self.quality,
-            "--gpus": str(self.gpus),
-            **({} if self.threads is None else {"--threads": str(self.threads)}),
-        }
-        return (*WORKER_COMMAND, *(word for pair in named.items() for word in pair))
+        return (*WORKER_COMMAND, *self.choice.flags)
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
@@ -218,27 +205,25 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         prog="python -m longvie_server.worker",
         description="The world model in a process of its own. The server starts it; it speaks over its pipes.",
     )
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--memory", default="auto")
-    parser.add_argument("--quality", default="final")
-    parser.add_argument("--gpus", type=int, default=1)
+    ModelChoice.add_to(parser)
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--meet", type=int, default=0)
-    return Arguments(**vars(parser.parse_args(arguments)))
+    parsed = parser.parse_args(arguments)
+    return Arguments(ModelChoice.of(parsed), parsed.rank, parsed.meet)
 
 
-def _load(given: Arguments, device: str) -> WorldModel:
-    return load_model(given.model, device=device, threads=given.threads, memory=given.memory, quality=given.quality)
+def _load(choice: ModelChoice) -> WorldModel:
+    return load_model(
+        choice.name, device=choice.device, threads=choice.threads, memory=choice.memory, quality=choice.quality
+    )
 
 
-def start_ranks(given: Arguments, outbox: RawStream) -> Ranks:
+def _companions(given: Arguments, outbox: RawStream) -> Ranks:
     """Start the other processes of this worker; where one of them cannot load the model, the parent is told why."""
     return Ranks(
         given.command,
-        given.gpus,
-        given.threads,
+        given.choice.gpus,
+        given.choice.threads,
         on_load_failed=lambda error: write_message(outbox, LoadFailed(error)),
     )
 
@@ -260,15 +245,16 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
     # Whatever a library prints goes to the log, not between the messages.
     os.dup2(2, 1)
 
+    choice = given.choice
+
     def load_mine() -> WorldModel:
-        device = device_of_rank(given.device, given.rank, given.gpus)
-        return load(given, device)
+        return load(replace(choice, device=device_of_rank(choice.device, given.rank, choice.gpus)))
 
     try:
         with outbox:
             if given.rank:
-                return follow(inbox, outbox, load_mine, rank=given.rank, count=given.gpus, port=given.meet)
-            return run_worker(inbox, outbox, load_mine, lambda: start_ranks(given, outbox))
+                return follow(inbox, outbox, load_mine, rank=given.rank, count=choice.gpus, port=given.meet)
+            return run_worker(inbox, outbox, load_mine, lambda: _companions(given, outbox))
     except BrokenPipeError:
         # The parent went between two messages.
         return 0

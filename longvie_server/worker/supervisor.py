@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from bridge.errors import BridgeError, OutOfOrder, WorldModelFailed
 
 from ..world_model.interface import ModelSpec
+from .choice import ModelChoice
 from .events import (
     Cancelled,
     Died,
@@ -57,7 +58,7 @@ class WorkerSupervisor:
     """A worker that is replaced when it dies.
 
     Args:
-        model, device, threads, memory, quality, gpus, command, ready_timeout_s, grace_s: of each `Worker`.
+        choice, command, ready_timeout_s, grace_s: of each `Worker`.
         on_event: called with every event, in order, from one thread at a time that is not the caller's. A job whose
             worker died is told of as `Interrupted`, to be submitted again under its own `job_id`.
         policy: how much is tried.
@@ -66,13 +67,8 @@ class WorkerSupervisor:
 
     def __init__(
         self,
-        model: str,
+        choice: ModelChoice,
         *,
-        device: str = "auto",
-        threads: int | None = None,
-        memory: str = "auto",
-        quality: str = "final",
-        gpus: int = 1,
         on_event: Callable[[SupervisorEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
@@ -82,12 +78,7 @@ class WorkerSupervisor:
     ) -> None:
         def make() -> Worker:
             return Worker(
-                model,
-                device=device,
-                threads=threads,
-                memory=memory,
-                quality=quality,
-                gpus=gpus,
+                choice,
                 on_event=self._hear,
                 command=command,
                 ready_timeout_s=ready_timeout_s,

@@ -14,6 +14,7 @@ from typing import Final
 from bridge.errors import BridgeError, OutOfOrder, ServerBusy, WorldModelFailed
 
 from ..world_model.interface import ModelSpec
+from .choice import ModelChoice
 from .events import Cancelled, Died, Done, Failed, Frames, LoadFailed, Painted, Progress, Ready, WorkerEvent
 from .job import ClipJob
 from .messages import CancelClip, Close, FramesWritten, Message, PlanesAt, PlanesAttached, RunClip
@@ -31,39 +32,25 @@ class Worker:
     """The world model in a process of its own.
 
     Args:
-        model: its name, as `load_model` takes it.
-        device: "auto", "cpu", "cuda:0" and so on.
-        threads: of its CPU work; None for the libraries' own choice.
-        memory: "auto" or a memory profile's name, as `load_model` takes it.
-        quality: "final", "balanced" or "preview", as `load_model` takes it.
-        gpus: how many make each clip together, each of them a process's.
+        choice: of the model.
         on_event: called with every event, in order, from one thread that is not the caller's. It should be quick: while
             it runs nothing is read from the worker.
-        command: what is run; what a model is loaded by is added to it, as flags.
+        command: what is run; the choice is added to it, as flags.
         ready_timeout_s: how long loading the model may take.
         grace_s: how long `close` waits before it kills.
     """
 
     def __init__(
         self,
-        model: str,
+        choice: ModelChoice,
         *,
-        device: str = "auto",
-        threads: int | None = None,
-        memory: str = "auto",
-        quality: str = "final",
-        gpus: int = 1,
         on_event: Callable[[WorkerEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
         ready_timeout_s: float = 600.0,
         grace_s: float = 5.0,
     ) -> None:
-        self._model = model
-        self._threads = threads
-        self._command = [*command, "--model", model, "--device", device, "--memory", memory]
-        self._command += ["--quality", quality, "--gpus", str(gpus)]
-        if threads is not None:
-            self._command += ["--threads", str(threads)]
+        self._choice = choice
+        self._command = [*command, *choice.flags]
         self._on_event = on_event
         self._ready_timeout_s = ready_timeout_s
         self._grace_s = grace_s
@@ -115,7 +102,7 @@ class Worker:
         with self._lock:
             if self._process is not None or self._closing:
                 raise OutOfOrder("a worker is started once", field="worker.start", remedy="Make another Worker.")
-            self._process = ChildProcess(self._command, threads=self._threads)
+            self._process = ChildProcess(self._command, threads=self._choice.threads)
             self._listener = threading.Thread(
                 target=self._listen, args=(self._process,), name="worker-events", daemon=True
             )
@@ -136,7 +123,7 @@ class Worker:
             raise WorldModelFailed(
                 "the worker ended before its model was loaded",
                 field="model",
-                value=self._model,
+                value=self._choice.name,
                 remedy=f"Its last words: {self.stderr_tail or '(none)'}",
             )
 
@@ -248,7 +235,7 @@ class Worker:
             self._load_error = WorldModelFailed(
                 f"the model was not loaded within {self._ready_timeout_s:g} s",
                 field="model",
-                value=self._model,
+                value=self._choice.name,
                 remedy="Allow more time, or look at the worker's log for what it waits on.",
             )
         process.kill()

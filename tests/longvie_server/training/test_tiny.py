@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from miniature import MINIATURE
 from safetensors.torch import load_file
 
 from bridge.tick import CLIP_TICKS, WorldState
@@ -15,28 +16,8 @@ from longvie_server.training import TinyConfig, train_tiny
 from longvie_server.training.latents import SceneLatents
 from longvie_server.training.rollout import Rollout, with_rollout
 from longvie_server.world_model.interface import ControlClip, StepFrames
-from longvie_server.world_model.longvie2 import TINY, LongVie2WorldModel
+from longvie_server.world_model.longvie2 import LongVie2WorldModel
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
-from longvie_server.world_model.longvie2.configs import BlockVaeSize
-
-MINIATURE = replace(
-    TINY,
-    height=32,
-    width=48,
-    transformer=replace(
-        TINY.transformer,
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=20,
-        out_channels=8,
-        ffn_dim=32,
-        num_layers=2,
-        control_num_layers=1,
-        control_num_attention_heads=1,
-        control_ffn_dim=16,
-    ),
-    vae=BlockVaeSize(z_dim=8, width=8, layers=1, detail=2, place_width=8),
-)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bridge.errors import InvalidValue
 from bridge.tick import WorldState
-from longvie_server.worker.child import Arguments, main
+from longvie_server.worker import ModelChoice
+from longvie_server.worker.child import main
 from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames, StepProgress, WorldModel
 from longvie_server.world_model.registry import load_model
 
@@ -54,8 +55,8 @@ class ScriptedModel:
         return state
 
 
-def load(given: Arguments, device: str) -> WorldModel:
-    name = given.model
+def load(choice: ModelChoice) -> WorldModel:
+    name = choice.name
     if name == "refused":
         raise InvalidValue("no such model", field="model", value=name, remedy="Choose fake.")
     if name == "broken":
@@ -65,7 +66,7 @@ def load(given: Arguments, device: str) -> WorldModel:
         os._exit(11)
     if name == "never":
         threading.Event().wait()
-    return ScriptedModel(load_model(name, device=device, threads=given.threads))
+    return ScriptedModel(load_model(name, device=choice.device, threads=choice.threads))
 
 
 if __name__ == "__main__":

@@ -10,42 +10,32 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from miniature import HEIGHT, MINIATURE, WIDTH
 from worker_cases import FAKE, Mailbox, make_geometry
 
 from bridge.errors import InvalidValue
 from bridge.tick import CLIP_TICKS
-from longvie_server.worker import Cancelled, ClipJob, Done, Interrupted, Progress, Ready, Worker, WorkerSupervisor
+from longvie_server.worker import (
+    Cancelled,
+    ClipJob,
+    Done,
+    Interrupted,
+    ModelChoice,
+    Progress,
+    Ready,
+    Worker,
+    WorkerSupervisor,
+)
 from longvie_server.worker.ranks import device_of_rank
 from longvie_server.world_model.interface import ModelSpec, new_state
-from longvie_server.world_model.longvie2 import TINY, build
+from longvie_server.world_model.longvie2 import build
 from longvie_server.world_model.longvie2.checkpoint import save_checkpoint
-
-HEIGHT, WIDTH = 32, 48
-SMALL = replace(
-    TINY,
-    height=HEIGHT,
-    width=WIDTH,
-    num_inference_steps=3,
-    transformer=replace(
-        TINY.transformer,
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=20,
-        out_channels=8,
-        ffn_dim=32,
-        num_layers=2,
-        control_num_layers=1,
-        control_num_attention_heads=2,
-        control_ffn_dim=16,
-    ),
-    vae=replace(TINY.vae, base_dim=4, decoder_base_dim=4, z_dim=8),
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("model")
-    save_checkpoint(build(SMALL, seed=0), path, dtype=torch.float32)
+    save_checkpoint(build(replace(MINIATURE, num_inference_steps=3), seed=0), path, dtype=torch.float32)
     return str(path)
 
 
@@ -66,7 +56,7 @@ def test_two_processes_make_the_clip_of_one_and_end_with_it(folder: str) -> None
     made = []
     for gpus in (1, 2):
         mailbox = Mailbox()
-        with Worker(folder, device="cpu", threads=1, gpus=gpus, on_event=mailbox.put) as worker:
+        with Worker(ModelChoice(folder, device="cpu", threads=1, gpus=gpus), on_event=mailbox.put) as worker:
             spec = worker.wait_ready()
             assert spec.numerics["gpus"] == str(gpus)
             companions = others(worker.pid)
@@ -86,7 +76,7 @@ def test_two_processes_make_the_clip_of_one_and_end_with_it(folder: str) -> None
 
 def test_a_cancelled_clip_leaves_all_of_them_ready_for_the_next(folder: str) -> None:
     mailbox = Mailbox()
-    with Worker(folder, device="cpu", threads=1, gpus=2, on_event=mailbox.put) as worker:
+    with Worker(ModelChoice(folder, device="cpu", threads=1, gpus=2), on_event=mailbox.put) as worker:
         spec = worker.wait_ready()
         for job_id in range(1, 4):
             worker.submit(job_for(spec, job_id))
@@ -102,7 +92,7 @@ def test_a_cancelled_clip_leaves_all_of_them_ready_for_the_next(folder: str) -> 
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal")
 def test_where_one_dies_all_are_started_anew_and_the_clip_is_made(folder: str) -> None:
     mailbox = Mailbox()
-    supervisor = WorkerSupervisor(folder, device="cpu", threads=1, gpus=2, on_event=mailbox.put)
+    supervisor = WorkerSupervisor(ModelChoice(folder, device="cpu", threads=1, gpus=2), on_event=mailbox.put)
     supervisor.start()
     try:
         spec = supervisor.wait_ready()
@@ -124,7 +114,7 @@ def test_where_one_dies_all_are_started_anew_and_the_clip_is_made(folder: str) -
 
 def test_a_model_that_cannot_be_shared_out_is_refused() -> None:
     with (
-        Worker(FAKE, device="cpu", gpus=2, on_event=Mailbox().put) as worker,
+        Worker(replace(FAKE, device="cpu", gpus=2), on_event=Mailbox().put) as worker,
         pytest.raises(InvalidValue, match="only LongVie 2") as caught,
     ):
         worker.wait_ready()

@@ -21,6 +21,7 @@ from longvie_server.worker import (
     Frames,
     GaveUp,
     Interrupted,
+    ModelChoice,
     Ready,
     Restarting,
     RestartPolicy,
@@ -28,8 +29,8 @@ from longvie_server.worker import (
 )
 
 
-def supervise(mailbox: Mailbox, model: str = FAKE, **options: Any) -> WorkerSupervisor:
-    return WorkerSupervisor(model, on_event=mailbox.put, command=SCRIPTED, **options)
+def supervise(mailbox: Mailbox, model: str = FAKE.name, **options: Any) -> WorkerSupervisor:
+    return WorkerSupervisor(ModelChoice(model), on_event=mailbox.put, command=SCRIPTED, **options)
 
 
 def test_a_clip_that_was_killed_halfway_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from longvie_server.worker import (
     Failed,
     Frames,
     LoadFailed,
+    ModelChoice,
     Painted,
     Progress,
     Ready,
@@ -52,8 +53,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def scripted(mailbox: Mailbox, model: str = FAKE, **options: float) -> Worker:
-    return Worker(model, on_event=mailbox.put, command=SCRIPTED, **options)  # type: ignore[arg-type]
+def scripted(mailbox: Mailbox, model: str = FAKE.name, **options: float) -> Worker:
+    return Worker(ModelChoice(model), on_event=mailbox.put, command=SCRIPTED, **options)  # type: ignore[arg-type]
 
 
 def test_the_worker_makes_the_pixels_of_the_model_called_directly_and_leaves_nothing_behind() -> None:
@@ -68,7 +69,7 @@ def test_the_worker_makes_the_pixels_of_the_model_called_directly_and_leaves_not
         assert shared_blocks(os.getpid()) == []
         worker.submit(job)
         done = mailbox.until(Done)
-    assert (spec.name, spec.height, spec.width, worker.spec) == (FAKE, HEIGHT, WIDTH, spec)
+    assert (spec.name, spec.height, spec.width, worker.spec) == (FAKE.name, HEIGHT, WIDTH, spec)
     assert np.array_equal(mailbox.frames(1), expected_frames(job))
     (painted,) = mailbox.all_of(Painted)
     depth_range = measure_depth_range(job.geometry.depth_m)

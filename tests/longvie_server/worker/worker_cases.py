@@ -15,12 +15,12 @@ from bridge.tick import CLIP_TICKS, TRACK_COUNT, WorldState
 from longvie_server.control.clip_geometry import ClipGeometry
 from longvie_server.control.dense import measure_depth_range
 from longvie_server.control.encode import encode_controls
-from longvie_server.worker import ClipJob, Frames, Painted, Progress
+from longvie_server.worker import ClipJob, Frames, ModelChoice, Painted, Progress
 from longvie_server.world_model.fake import FakeWorldModel
 from longvie_server.world_model.interface import StepFrames, new_state
 
 HEIGHT, WIDTH = 24, 40
-FAKE = f"fake:{HEIGHT}x{WIDTH}"
+FAKE = ModelChoice(f"fake:{HEIGHT}x{WIDTH}")
 SCRIPTED = (sys.executable, str(Path(__file__).with_name("scripted_worker.py")))
 # Long enough for a busy machine, short enough for a failing test to end.
 PATIENCE_S = 200
