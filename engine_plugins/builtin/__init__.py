@@ -9,6 +9,7 @@ from .engine import BuiltinEngine
 from .families import EVALUATION_FAMILIES, FAMILIES, TRAINING_FAMILIES, evaluation_scene, make_scene, training_scene
 from .rendering import RenderedFrame, Renderer, View
 from .scene import Instance, Scene
+from .tracking import FollowedGrid
 
 __all__ = [
     "EVALUATION_FAMILIES",
@@ -16,6 +17,7 @@ __all__ = [
     "TRAINING_FAMILIES",
     "BuiltinEngine",
     "CapturedClip",
+    "FollowedGrid",
     "Instance",
     "RenderedFrame",
     "Renderer",

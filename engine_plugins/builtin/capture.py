@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from bridge.geometry.projection import project
 from bridge.tick import CLIP_TICKS, TRACK_COUNT
 
-from .rendering import Renderer
+from .rendering import RenderedFrame, Renderer
 from .scene import Scene
 from .tracking import FollowedGrid
 
@@ -39,7 +40,13 @@ class CapturedClip:
 
 
 def capture_clip(
-    scene: Scene | Renderer, start_tick: int = 0, *, ticks: int = CLIP_TICKS, width: int = 144, height: int = 80
+    scene: Scene | Renderer,
+    start_tick: int = 0,
+    *,
+    ticks: int = CLIP_TICKS,
+    width: int = 144,
+    height: int = 80,
+    look_on: Callable[[RenderedFrame, NDArray[np.float64]], None] | None = None,
 ) -> CapturedClip:
     """Render a clip of a scene.
 
@@ -49,6 +56,7 @@ def capture_clip(
         start_tick: the clip's first tick; its view seeds the followed grid.
         ticks: how many.
         width, height: pixels, where a scene is given.
+        look_on: called with every view and the bodies' (instances, 4, 4) transforms, in order.
 
     Raises:
         InvalidValue: the start is negative or a size not positive.
@@ -69,6 +77,8 @@ def capture_clip(
         transforms = renderer.raycaster.transforms
         if grid is None:
             grid = FollowedGrid.seeded(renderer.scene, view, transforms)
+        if look_on is not None:
+            look_on(view, transforms)
         clip.rgb[i], clip.depth_m[i] = view.rgb, view.depth
         clip.track_uv[i], clip.track_depth_m[i], clip.track_drawn[i] = project(grid.points(transforms), view.camera)
     return clip

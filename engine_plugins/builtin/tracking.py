@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.geometry.camera import Camera
-from bridge.geometry.projection import project, seed_points
+from bridge.geometry.projection import project, seed_points, unproject_pixels
 from bridge.geometry.seeds import seed_pixels
 from bridge.tick import TrackSet, Visibility
 
@@ -40,12 +40,25 @@ class FollowedGrid:
     def seeded(cls, scene: Scene, view: View, transforms: NDArray[np.float64]) -> FollowedGrid:
         """Return the grid that begins on a view, with the (instances, 4, 4) transforms of the same moment."""
         lens = view.camera.intrinsics
-        rows, columns = seed_pixels(lens.width, lens.height)
-        ids = view.instance_ids[rows, columns]
-        index = {instance.id: i for i, instance in enumerate(scene.instances)}
-        body = np.array([index.get(int(i), -1) for i in ids], dtype=np.int64)
         # From the float32 seeds, not from the rays: whoever follows them from the wire then gets the same points.
         points = seed_points(view.depth, view.camera).astype(np.float64)
+        return cls._bound(scene, view.instance_ids[seed_pixels(lens.width, lens.height)], points, transforms)
+
+    @classmethod
+    def of_all_pixels(cls, scene: Scene, view: View, transforms: NDArray[np.float64]) -> FollowedGrid:
+        """Return a grid of what every pixel of a view sees, row by row: height * width points instead of 2,500."""
+        lens = view.camera.intrinsics
+        rows, columns = (index.ravel() for index in np.indices(view.depth.shape))
+        points = unproject_pixels(view.depth, rows, columns, intrinsics=lens) @ view.camera.world_from_camera.matrix.T
+        return cls._bound(scene, view.instance_ids.ravel(), points, transforms)
+
+    @classmethod
+    def _bound(
+        cls, scene: Scene, ids: NDArray[np.uint32], points: NDArray[np.float64], transforms: NDArray[np.float64]
+    ) -> FollowedGrid:
+        """Fix points in the world to the bodies that they are on."""
+        index = {instance.id: i for i, instance in enumerate(scene.instances)}
+        body = np.array([index.get(int(i), -1) for i in ids], dtype=np.int64)
         moving = np.flatnonzero(body >= 0)
         if moving.size:
             body_from_world = np.linalg.inv(transforms)[body[moving]]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,13 +24,24 @@ from bridge.errors import InvalidValue
 from bridge.tick import CLIP_STRIDE
 
 from ..world_model.interface import ModelSpec, WorldModel
-from .metrics import gradient_energy, psnr, ssim
+from .metrics import colour_drift, gradient_energy, psnr, ssim
+from .motion import edge_agreement, seam_jump, track_error_px
 from .rows import MODEL_ROWS, ROWS, TRIVIAL_ROWS, Video, generate, trivial
 from .scenes import HeldOutScene, held_out_scene
 
-__all__ = ["Evaluation", "EvaluationConfig", "Row", "evaluate"]
+__all__ = ["COLUMNS", "Evaluation", "EvaluationConfig", "Row", "evaluate"]
 
-_METRICS: Final = {"psnr": psnr, "ssim": ssim, "gradient_energy": gradient_energy}
+COLUMNS: Final = {
+    "psnr": "PSNR dB",
+    "ssim": "SSIM",
+    "gradient_energy": "gradient energy",
+    "track_error_px": "track error px",
+    "edge_agreement": "edges at depth's",
+    "seam_jump": "seam jump",
+    "colour_drift": "colour drift",
+}
+"""What is measured, with headings: see `metrics` and `motion`."""
+_DECIMALS: Final = {"ssim": 3, "colour_drift": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +77,27 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Means over all scenes and clips.
+    """Means over all scenes.
 
     Args:
         name: of `ROWS`.
-        psnr: dB.
-        ssim: 1 is equal.
-        gradient_energy: as a fraction of the truth's.
-        psnr_per_clip: dB, the first clip's, the second's and so on: how much is lost on the way.
+        figures: of `COLUMNS`, over all clips; NaN where no clip has the figure.
+        per_clip: of `COLUMNS`, the first clip's, the second's and so on: what is lost on the way.
     """
 
     name: str
-    psnr: float
-    ssim: float
-    gradient_energy: float
-    psnr_per_clip: tuple[float, ...]
+    figures: dict[str, float]
+    per_clip: dict[str, tuple[float, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return one flat object; what is not a number becomes null."""
+
+        def known(value: float) -> float | None:
+            return None if math.isnan(value) else value
+
+        means = {column: known(value) for column, value in self.figures.items()}
+        clips = {column: [known(value) for value in values] for column, values in self.per_clip.items()}
+        return {"name": self.name, **means, "per_clip": clips}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +115,19 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return the figures as JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        whole = {**asdict(self), "rows": [row.as_json() for row in self.rows]}
+        return json.dumps(whole, indent=2) + "\n"
 
     def table(self) -> Table:
         """Return the figures as a table for a terminal."""
         table = Table(title=f"{self.model}: {self.scenes} held-out scenes of {self.clips} clips")
         table.add_column("row")
-        for heading in ("PSNR dB", "SSIM", "gradient energy", "PSNR dB per clip"):
-            table.add_column(heading, justify="right")
+        for column in (*COLUMNS.values(), "PSNR dB per clip"):
+            table.add_column(column, justify="right")
         for row in self.rows:
-            per_clip = "  ".join(f"{value:.2f}" for value in row.psnr_per_clip)
-            table.add_row(row.name, f"{row.psnr:.2f}", f"{row.ssim:.3f}", f"{row.gradient_energy:.2f}", per_clip)
+            figures = (_written(row.figures[column], _DECIMALS.get(column, 2)) for column in COLUMNS)
+            per_clip = "  ".join(f"{value:.2f}" for value in row.per_clip["psnr"])
+            table.add_row(row.name, *figures, per_clip)
         return table
 
 
@@ -174,9 +194,7 @@ def _scene_figures(
         known: list[dict[str, float]] = json.loads(path.read_text())
         return known
     clips = _trivial_clips(row, scene) if row in TRIVIAL_ROWS else generate(row, model, scene, other, seed=number)
-    result = [
-        {name: metric(video[1:], scene.clip(clip)[1:]) for name, metric in _METRICS.items()} for clip, video in clips
-    ]
+    result = [_clip_figures(video, scene, clip) for clip, video in clips]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(result) + "\n")
@@ -186,7 +204,7 @@ def _scene_figures(
 
 def _key(row: str, spec: ModelSpec, scene: HeldOutScene, other: HeldOutScene, config: EvaluationConfig) -> str:
     """A digest of all that a scene's figures depend on."""
-    parts: list[str | int] = [row, scene.name, config.clips, spec.height, spec.width]
+    parts: list[str | int] = [row, *COLUMNS, scene.name, config.clips, spec.height, spec.width]
     if row in MODEL_ROWS:
         parts += [other.name, config.label, spec.name, spec.steps, json.dumps(dict(spec.numerics), sort_keys=True)]
     digest = hashlib.sha256(json.dumps(parts).encode())
@@ -201,9 +219,35 @@ def _trivial_clips(row: str, scene: HeldOutScene) -> Iterator[tuple[int, Video]]
         yield clip, video[first : first + CLIP_STRIDE + 1]
 
 
-def _mean(row: str, scenes: Sequence[list[dict[str, float]]]) -> Row:
-    def mean(metric: str) -> float:
-        return round(float(np.mean([clip[metric] for clips in scenes for clip in clips])), 4)
+def _clip_figures(video: Video, scene: HeldOutScene, clip: int) -> dict[str, float]:
+    """All columns of one clip; the frame that it shares with the one before counts for motion only."""
+    truth, known = scene.clip(clip), scene.truths[clip]
+    made, true = video[1:], truth[1:]
+    return {
+        "psnr": psnr(made, true),
+        "ssim": ssim(made, true),
+        "gradient_energy": gradient_energy(made, true),
+        "track_error_px": track_error_px(video, truth, known.tracks),
+        "edge_agreement": edge_agreement(made, known.edges[1:]),
+        "seam_jump": seam_jump(video) if clip else math.nan,
+        "colour_drift": colour_drift(made, true),
+    }
 
-    per_clip = (round(float(np.mean([clips[k]["psnr"] for clips in scenes])), 4) for k in range(len(scenes[0])))
-    return Row(row, mean("psnr"), mean("ssim"), mean("gradient_energy"), tuple(per_clip))
+
+def _mean(row: str, scenes: Sequence[list[dict[str, float]]]) -> Row:
+    clips = range(len(scenes[0]))
+
+    def mean(column: str, numbers: Sequence[int]) -> float:
+        values = [scene[number][column] for scene in scenes for number in numbers]
+        there = [value for value in values if not math.isnan(value)]
+        return round(float(np.mean(there)), 4) if there else math.nan
+
+    return Row(
+        row,
+        figures={column: mean(column, clips) for column in COLUMNS},
+        per_clip={column: tuple(mean(column, [number]) for number in clips) for column in COLUMNS},
+    )
+
+
+def _written(value: float, decimals: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""How close generated frames are to the truth: PSNR, SSIM and gradient energy.
+"""How close generated frames are to the truth: PSNR, SSIM, gradient energy and colour.
 
 All take uint8 video, (frames, height, width, 3) RGB, and return one number for it. The errors of a video are pooled
 before the logarithm, so that a few perfect frames (the one that was given, say) cannot lift a whole clip.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bridge.errors import ShapeMismatch
 
-__all__ = ["gradient_energy", "psnr", "ssim"]
+__all__ = ["colour_drift", "gradient_energy", "psnr", "ssim"]
 
 PSNR_CEILING_DB: Final = 99.0
 """What two equal videos get, so that averages stay finite."""
@@ -73,6 +73,17 @@ def gradient_energy(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float
     """
     _check(video, truth)
     return _energy(video) / max(_energy(truth), 1e-12)
+
+
+def colour_drift(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Return how far the mean colour of the frames is from the truth's, in levels of 255: channels and frames, mean.
+
+    Raises:
+        ShapeMismatch: the two are not uint8 videos of one shape.
+    """
+    _check(video, truth)
+    means = [clip.mean(axis=(1, 2), dtype=np.float64) for clip in (video, truth)]
+    return float(np.abs(means[0] - means[1]).mean())
 
 
 def _energy(video: NDArray[np.uint8]) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..world_model.interface import ControlClip, StepFrames, WorldModel, new_state
 from .scenes import HeldOutScene
+from .truth import HIDDEN
 
 __all__ = ["MODEL_ROWS", "ROWS", "TRIVIAL_ROWS", "Video", "generate", "trivial"]
 
@@ -23,6 +24,7 @@ Video = NDArray[np.uint8]
 _BLUR_SHARE: Final = 1 / 18
 """Sigma of the blurred first frame, of its width: details go, areas of colour stay."""
 _GREY: Final = 127
+_INPAINT_PX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +34,43 @@ class _ModelRow:
     controls: Callable[[ControlClip, ControlClip], ControlClip]
 
 
-def _repeat_first_frame(first: Video, frames: int) -> Video:
-    return np.broadcast_to(first, (frames, *first.shape))
+def _repeat_first_frame(scene: HeldOutScene) -> Video:
+    return np.broadcast_to(scene.rgb[0], scene.rgb.shape)
 
 
-def _mean_colour(first: Video, frames: int) -> Video:
-    mean = np.rint(first.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
-    return np.broadcast_to(mean, (frames, *first.shape))
+def _mean_colour(scene: HeldOutScene) -> Video:
+    mean = np.rint(scene.rgb[0].reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+    return np.broadcast_to(mean, scene.rgb.shape)
 
 
-def _blurred_first_frame(first: Video, frames: int) -> Video:
-    blurred = cv2.GaussianBlur(first, (0, 0), first.shape[1] * _BLUR_SHARE, borderType=cv2.BORDER_REPLICATE)
-    return np.broadcast_to(blurred, (frames, *first.shape))
+def _blurred_first_frame(scene: HeldOutScene) -> Video:
+    sigma_px = scene.rgb.shape[2] * _BLUR_SHARE
+    blurred = cv2.GaussianBlur(scene.rgb[0], (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE)
+    return np.broadcast_to(blurred, scene.rgb.shape)
 
 
-_TRIVIAL: Final[dict[str, Callable[[Video, int], Video]]] = {
+def _forward_warp(scene: HeldOutScene) -> Video:
+    """Each clip's first frame moved as the engine says, and painted in where it saw nothing; then on from the last."""
+    frames = [scene.rgb[0]]
+    for truth in scene.truths:
+        pixels = frames[-1].reshape(-1, 3)
+        for source in truth.warp[1:]:
+            hidden = (source == HIDDEN).astype(np.uint8)
+            frames.append(cv2.inpaint(pixels[source], hidden, _INPAINT_PX, cv2.INPAINT_TELEA))
+    return np.stack(frames)
+
+
+def _truth(scene: HeldOutScene) -> Video:
+    return scene.rgb
+
+
+_TRIVIAL: Final[dict[str, Callable[[HeldOutScene], Video]]] = {
     "repeat_first_frame": _repeat_first_frame,
     "mean_colour": _mean_colour,
     "blurred_first_frame": _blurred_first_frame,
+    "forward_warp": _forward_warp,
+    # What the measures say of the real thing: the tracker's own error, for one.
+    "truth": _truth,
 }
 _MODEL: Final = {
     "model": _ModelRow(lambda own, other: own),
@@ -59,16 +80,16 @@ _MODEL: Final = {
     "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse)),
 }
 TRIVIAL_ROWS: Final = tuple(_TRIVIAL)
-"""Rows that need the scene's first frame and nothing else."""
+"""Rows that need no model."""
 MODEL_ROWS: Final = tuple(_MODEL)
 """Rows that the model generates."""
-ROWS: Final = ("model", *TRIVIAL_ROWS, *MODEL_ROWS[1:])
+ROWS: Final = ("model", *TRIVIAL_ROWS[:-1], *MODEL_ROWS[1:], "truth")
 """All rows, in the order of the table."""
 
 
 def trivial(row: str, scene: HeldOutScene) -> Video:
     """Return a trivial row's answer, of the shape of `scene.rgb`."""
-    return _TRIVIAL[row](scene.rgb[0], len(scene.rgb))
+    return _TRIVIAL[row](scene)
 
 
 def generate(

@@ -20,6 +20,7 @@ from ..control.clip_geometry import ClipGeometry
 from ..control.dense import measure_depth_range
 from ..control.encode import encode_controls
 from ..world_model.interface import ControlClip
+from .truth import ClipTruth, Watcher
 
 __all__ = ["HeldOutScene", "held_out_scene"]
 
@@ -35,12 +36,14 @@ class HeldOutScene:
         caption: the prompt.
         rgb: (1 + 80 * clips, height, width, 3) uint8, the truth.
         controls: one per clip.
+        truths: one per clip, what else the engine knows of it.
     """
 
     name: str
     caption: str
     rgb: NDArray[np.uint8]
     controls: tuple[ControlClip, ...]
+    truths: tuple[ClipTruth, ...]
 
     def clip(self, number: int) -> NDArray[np.uint8]:
         """Return the true frames of a clip, (81, height, width, 3) uint8."""
@@ -49,20 +52,22 @@ class HeldOutScene:
 
 def held_out_scene(number: int, *, clips: int, height: int, width: int, cache: Path) -> HeldOutScene:
     """Return an evaluation scene, rendered or from the cache."""
-    folder = cache / f"scene-{number:04d}-{clips}x{height}x{width}"
+    folder = cache / f"held-{number:04d}-{clips}x{height}x{width}"
     mark = folder / "scene.json"
     if not mark.exists():
         _render(number, clips=clips, height=height, width=width, folder=folder)
     text = json.loads(mark.read_text())
     rgb, dense, sparse = (np.load(folder / f"{plane}.npy", allow_pickle=False) for plane in _PLANES)
     controls = tuple(ControlClip(dense[k], sparse[k]) for k in range(clips))
-    return HeldOutScene(text["name"], text["caption"], rgb, controls)
+    truths = tuple(ClipTruth.load(folder, k) for k in range(clips))
+    return HeldOutScene(text["name"], text["caption"], rgb, controls, truths)
 
 
 def _render(number: int, *, clips: int, height: int, width: int, folder: Path) -> None:
     scene = evaluation_scene(number)
     renderer = Renderer(scene, width=width, height=height)
-    captured = [capture_clip(renderer, CLIP_STRIDE * k) for k in range(clips)]
+    watchers = [Watcher(scene) for _ in range(clips)]
+    captured = [capture_clip(renderer, CLIP_STRIDE * k, look_on=watchers[k]) for k in range(clips)]
     depth_range = measure_depth_range(captured[0].depth_m)
     controls = [
         encode_controls(
@@ -77,5 +82,7 @@ def _render(number: int, *, clips: int, height: int, width: int, folder: Path) -
     np.save(folder / "rgb.npy", np.concatenate([captured[0].rgb[:1], *(clip.rgb[1:] for clip in captured)]))
     np.save(folder / "dense.npy", np.stack([control.dense for control in controls]))
     np.save(folder / "sparse.npy", np.stack([control.sparse for control in controls]))
+    for k, watcher in enumerate(watchers):
+        watcher.truth().save(folder, k)
     text = {"name": f"{scene.family}-{scene.seed}", "caption": scene.caption}
     (folder / "scene.json").write_text(json.dumps(text) + "\n")
