@@ -64,7 +64,9 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     """
     pieces = _Pieces(config, vae.config.scale_factor_spatial)
     vae.requires_grad_(False)
-    vae.decoder.requires_grad_(True)
+    for name, parameter in vae.decoder.named_parameters():
+        # What reads the code back is measured, like the code.
+        parameter.requires_grad_(not name.startswith(("first.", "rest.")))
     optimizer = Muon((p for p in vae.parameters() if p.requires_grad), lr=config.learning_rate)
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.98)
     figures: list[tuple[float, float]] = []

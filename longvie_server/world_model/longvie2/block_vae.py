@@ -92,12 +92,13 @@ class _BlockDecoder(nn.Module):
         if self.place_out.bias is not None:
             nn.init.zeros_(self.place_out.bias)
 
-    def forward(self, latents: Tensor, before: Tensor | None) -> Tensor:
+    def forward(self, latents: Tensor, unit: Tensor, before: Tensor | None) -> Tensor:
         """Return the pixels of some of a video's latents.
 
         Args:
             latents: (batch, z, t, h, w).
-            before: (batch, z, 1, h, w), the latent before them; None at the video's beginning.
+            unit: the same at unit scale: what the network sees.
+            before: (batch, z, 1, h, w), the latent before them at unit scale; None at the video's beginning.
 
         Returns:
             (batch, 3, frames, height, width): four frames per latent, but one for the video's first.
@@ -108,8 +109,8 @@ class _BlockDecoder(nn.Module):
         video = to_video(plain, self.block, TIME)
         if begins:
             video = torch.cat([to_video(self.first(codes[:, :1]), self.block, 1), video], dim=2)
-        past = torch.cat([latents[:, :, :1] if before is None else before, latents[:, :, :-1]], dim=2)
-        return video + self._drawn(video, torch.cat([latents, past], dim=1))
+        past = torch.cat([unit[:, :, :1] if before is None else before, unit[:, :, :-1]], dim=2)
+        return video + self._drawn(video, torch.cat([unit, past], dim=1))
 
     def _drawn(self, video: Tensor, codes: Tensor) -> Tensor:
         """What the network adds to (batch, 3, frames, height, width)."""
@@ -178,11 +179,16 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             latents: (batch, z, frames, h, w), as `encode_mean` makes them.
             chunk: latent frames per piece.
         """
+        mean, std = (
+            torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1, 1)
+            for values in (self.config.latents_mean, self.config.latents_std)
+        )
+        unit = (latents - mean) / std
         before: Tensor | None = None
         for first in range(0, latents.shape[2], chunk):
-            piece = latents[:, :, first : first + chunk]
-            yield self.decoder(piece, before)
-            before = piece[:, :, -1:]
+            piece = slice(first, first + chunk)
+            yield self.decoder(latents[:, :, piece], unit[:, :, piece], before)
+            before = unit[:, :, piece][:, :, -1:]
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the video after encoding and decoding."""
