@@ -20,6 +20,7 @@ def evaluate_command(
     cache: Annotated[Path, typer.Option(help="Rendered scenes, and results so far.")] = Path("runs/eval"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for figures, a sheet of frames, and curves.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the table to this file.")] = None,
 ) -> None:
     """Judge a model on held-out scenes, beside baselines in the same table.
@@ -36,6 +37,11 @@ def evaluate_command(
     config = EvaluationConfig(scenes=scenes, clips=clips, cache=cache, label=_digest(folder), rows=chosen)
     result = evaluate(load_model(model, device=device, threads=threads or None), config)
     Console().print(result.table())
+    if out is not None:
+        result.write(out)
+        Console().print(
+            f"frames side by side: {out / 'sheet.png'}; from clip to clip: {out / 'clips.png'}", highlight=False
+        )
     if json_file is not None:
         json_file.write_text(result.to_json(), encoding="utf-8")
 

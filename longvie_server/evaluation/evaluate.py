@@ -2,7 +2,7 @@
 
 In: a `WorldModel` and a number of scenes and clips. Out: an `Evaluation`, a mean per row. Laws: every clip of a scene
 follows the one before through `WorldState`, as in a live session; the frame that is given (the very first) and the
-frames that two clips share are not counted; results are kept per scene, so an evaluation that was stopped goes on.
+frames that two clips share are not counted; results are kept per clip, so an evaluation that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +24,11 @@ from bridge.errors import InvalidValue
 from bridge.tick import CLIP_STRIDE
 
 from ..world_model.interface import ModelSpec, WorldModel
+from .kept import Kept
 from .metrics import colour_drift, gradient_energy, psnr, ssim
 from .motion import edge_agreement, seam_jump, track_error_px
-from .rows import MODEL_ROWS, ROWS, TRIVIAL_ROWS, Video, generate, trivial
+from .report import contact_sheet, plot_clips
+from .rows import MODEL_ROWS, ROWS, Video, generate, trivial
 from .scenes import HeldOutScene, held_out_scene
 
 __all__ = ["COLUMNS", "Evaluation", "EvaluationConfig", "Row", "evaluate"]
@@ -105,6 +107,7 @@ class Evaluation:
     """A finished evaluation."""
 
     rows: tuple[Row, ...]
+    kept: dict[str, list[Kept]] = field(repr=False)
     model: str
     label: str
     numerics: dict[str, str]
@@ -115,8 +118,15 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return the figures as JSON."""
-        whole = {**asdict(self), "rows": [row.as_json() for row in self.rows]}
-        return json.dumps(whole, indent=2) + "\n"
+        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "kept"}
+        return json.dumps({**told, "rows": [row.as_json() for row in self.rows]}, indent=2) + "\n"
+
+    def write(self, folder: Path) -> None:
+        """Write the figures, the frames side by side, and what is lost from clip to clip, into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "figures.json").write_text(self.to_json(), encoding="utf-8")
+        contact_sheet(self.kept, folder / "sheet.png")
+        plot_clips(self.rows, folder / "clips.png", COLUMNS)
 
     def table(self) -> Table:
         """Return the figures as a table for a terminal."""
@@ -154,15 +164,19 @@ def evaluate(model: WorldModel, config: EvaluationConfig, *, progress: Progress 
     for number in range(config.scenes):
         scene_of(number)
         progress.advance(task)
-    figures: dict[str, list[list[dict[str, float]]]] = {row: [] for row in config.rows}
+    kept: dict[str, list[Kept]] = {row: [] for row in config.rows}
     task = progress.add_task("judging", total=len(config.rows) * config.scenes * config.clips)
+    done = 0
     for number in range(config.scenes):
         scene, other = scene_of(number), scene_of((number + 1) % config.scenes)
         for row in config.rows:
-            figures[row].append(_scene_figures(row, model, scene, other, config, number))
-            progress.advance(task, config.clips)
+            for known in _judged(row, model, scene, other, config, number):
+                progress.update(task, completed=done + len(known.figures))
+            kept[row].append(known)
+            done += config.clips
     return Evaluation(
-        rows=tuple(_mean(row, figures[row]) for row in config.rows),
+        rows=tuple(_mean(row, [scene.figures for scene in kept[row]]) for row in config.rows),
+        kept=kept,
         model=model.spec.name,
         label=config.label,
         numerics=dict(model.spec.numerics),
@@ -179,27 +193,30 @@ def new_progress() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())
 
 
-def _scene_figures(
+def _judged(
     row: str,
     model: WorldModel,
     scene: HeldOutScene,
     other: HeldOutScene,
     config: EvaluationConfig,
     number: int,
-) -> list[dict[str, float]]:
-    """The metrics of each clip of one scene, from the cache where they are known."""
-    key = _key(row, model.spec, scene, other, config)
-    path = config.cache / "figures" / f"{row}-{number:04d}-{key}.json"
-    if path.exists():
-        known: list[dict[str, float]] = json.loads(path.read_text())
-        return known
-    clips = _trivial_clips(row, scene) if row in TRIVIAL_ROWS else generate(row, model, scene, other, seed=number)
-    result = [_clip_figures(video, scene, clip) for clip, video in clips]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result) + "\n")
-    partial.replace(path)
-    return result
+) -> Iterator[Kept]:
+    """Yield what is known of the row on the scene, after every clip; in the end all of it."""
+    path = config.cache / "figures" / f"{row}-{number:04d}-{_key(row, model.spec, scene, other, config)}.npz"
+    kept = Kept.load(path)
+    yield kept
+    done = len(kept.figures)
+    if done == config.clips:
+        return
+    clips: Iterator[tuple[Video, Video | None]] = (
+        generate(row, model, scene, other, seed=number, done=done, last=kept.last)
+        if row in MODEL_ROWS
+        else _clips_of(trivial(row, scene), done)
+    )
+    for clip, (video, last) in enumerate(clips, start=done):
+        kept.add(_clip_figures(video, scene, clip), video, last)
+        kept.save(path)
+        yield kept
 
 
 def _key(row: str, spec: ModelSpec, scene: HeldOutScene, other: HeldOutScene, config: EvaluationConfig) -> str:
@@ -212,11 +229,10 @@ def _key(row: str, spec: ModelSpec, scene: HeldOutScene, other: HeldOutScene, co
     return digest.hexdigest()[:16]
 
 
-def _trivial_clips(row: str, scene: HeldOutScene) -> Iterator[tuple[int, Video]]:
-    video = trivial(row, scene)
-    for clip in range(len(scene.controls)):
-        first = clip * CLIP_STRIDE
-        yield clip, video[first : first + CLIP_STRIDE + 1]
+def _clips_of(video: Video, first: int) -> Iterator[tuple[Video, None]]:
+    """The video's clips from one on, which share a frame each with the one before."""
+    for tick in range(first * CLIP_STRIDE, len(video) - 1, CLIP_STRIDE):
+        yield video[tick : tick + CLIP_STRIDE + 1], None
 
 
 def _clip_figures(video: Video, scene: HeldOutScene, clip: int) -> dict[str, float]:

@@ -7,12 +7,14 @@ Every row turns a held-out scene into as many frames as the truth has. Rows of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from bridge.tick import CLIP_STRIDE
 
 from ..world_model.interface import ControlClip, StepFrames, WorldModel, new_state
 from .scenes import HeldOutScene
@@ -93,11 +95,30 @@ def trivial(row: str, scene: HeldOutScene) -> Video:
 
 
 def generate(
-    row: str, model: WorldModel, scene: HeldOutScene, other: HeldOutScene, *, seed: int
-) -> Iterator[tuple[int, Video]]:
-    """Yield (clip number, its frames, (81, height, width, 3) uint8), each clip beginning from the one before."""
+    row: str,
+    model: WorldModel,
+    scene: HeldOutScene,
+    other: HeldOutScene,
+    *,
+    seed: int,
+    done: int = 0,
+    last: Video | None = None,
+) -> Iterator[tuple[Video, Video]]:
+    """Yield a clip's frames, (81, height, width, 3), and those that the next goes on from, clip after clip.
+
+    Args:
+        row: of `MODEL_ROWS`.
+        model: any.
+        scene: what to make.
+        other: whose controls are the wrong ones.
+        seed: of the noise.
+        done: clips that were made before.
+        last: what the last of these left for the next one; None at the beginning.
+    """
     state = new_state(model.spec, first_frame=np.ascontiguousarray(scene.rgb[0]), prompt=scene.caption, seed=seed)
-    for number, (own, others) in enumerate(zip(scene.controls, other.controls, strict=True)):
+    if last is not None:
+        state = replace(state, clip=done, next_tick=done * CLIP_STRIDE, shares_tick=True, frames=last)
+    for own, others in zip(scene.controls[done:], other.controls[done:], strict=True):
         steps = model.step(state, _MODEL[row].controls(own, others))
         pieces: list[Video] = []
         while True:
@@ -108,4 +129,4 @@ def generate(
                 break
             if isinstance(event, StepFrames):
                 pieces.append(event.frames)
-        yield number, np.concatenate(pieces)
+        yield np.concatenate(pieces), state.frames

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bridge.errors import InvalidValue
 from bridge.tick import WorldState
@@ -87,8 +88,8 @@ def test_rows_say_what_they_should(tmp_path: Path) -> None:
 
 def test_clips_follow_each_other_through_the_state() -> None:
     model, scene = _PaintsDense(), _scene(0)
-    clips = dict(generate("model", model, scene, _scene(1), seed=5))
-    assert list(clips) == [0, 1]
+    clips = [video for video, _ in generate("model", model, scene, _scene(1), seed=5)]
+    assert len(clips) == 2
     first, second = model.states
     assert (first.clip, second.clip, second.next_tick, second.seed) == (0, 1, 80, 5)
     assert first.history is None
@@ -104,6 +105,38 @@ def test_an_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert again.states == []
     evaluate(again, _config(tmp_path, rows=("model",), label="other weights"))
     assert len(again.states) == 2 * CLIPS
+
+
+def test_an_evaluation_goes_on_within_a_scene(tmp_path: Path) -> None:
+    class Stops(_PaintsDense):
+        def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
+            if len(self.states) == CLIPS + 1:
+                raise KeyboardInterrupt
+            return (yield from super().step(state, controls))
+
+    config = _config(tmp_path, rows=("model",))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Stops(), config)
+    again = _PaintsDense()
+    resumed = evaluate(again, config)
+    assert [(state.clip, state.next_tick, state.seed) for state in again.states] == [(1, 80, 1)]
+    np.testing.assert_array_equal(again.states[0].frames, _scene(1).rgb[73:81])
+    assert resumed.rows == evaluate(_PaintsDense(), _config(tmp_path / "fresh", rows=("model",))).rows
+
+
+def test_a_folder_of_pictures_is_written(tmp_path: Path) -> None:
+    result = evaluate(_PaintsDense(), _config(tmp_path, rows=("model", "repeat_first_frame", "truth")))
+    result.write(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "figures.json").read_text())["scenes"] == 2
+    with Image.open(tmp_path / "out" / "sheet.png") as picture:
+        sheet = np.asarray(picture)
+    # Two scenes of three rows; the second line of frames repeats the first frame in all of its columns.
+    assert sheet.shape == (6 * (HEIGHT + 16), 4 * (WIDTH + 4), 3)
+    line = sheet[2 * HEIGHT + 32 - HEIGHT : 2 * HEIGHT + 32]
+    np.testing.assert_array_equal(line[:, :WIDTH], _scene(0).rgb[0])
+    np.testing.assert_array_equal(line[:, 3 * (WIDTH + 4) :][:, :WIDTH], _scene(0).rgb[0])
+    with Image.open(tmp_path / "out" / "clips.png") as curves:
+        assert curves.size == (1210, 770)
 
 
 @pytest.mark.parametrize("row", ["repeat_first_frame", "mean_colour", "blurred_first_frame"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -129,3 +132,17 @@ def test_devices_of_ranks() -> None:
         device_of_rank("cuda:1", 0, 2)
     with pytest.raises(InvalidValue, match="more than this machine has"):
         device_of_rank("auto", 0, 1 + torch.cuda.device_count() + 1)
+
+
+def test_a_companion_that_cannot_load_the_model_has_the_reason_told() -> None:
+    script = """
+        import sys, threading
+        from longvie_server.worker.ranks import Ranks
+        command = (sys.executable, "-c", "raise SystemExit('no weights here')")
+        Ranks(command, 2, on_load_failed=lambda error: print(error, flush=True))
+        threading.Event().wait()
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "process 2 of 2 ended before its model was loaded" in ended.stdout
+    assert "no weights here" in ended.stdout
