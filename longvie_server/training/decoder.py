@@ -43,13 +43,13 @@ class DecoderConfig:
     latents: Path
     folder: Path
     rollouts: Path | None = None
-    steps: int = 4000
+    steps: int = 1600
     rollout_share: float = 0.75
     long_crop: tuple[int, int] = (3, 4)
     short_frames: int = 5
     learning_rate: float = 6e-3
     sharpness: float = 0.1
-    contrast: float = 1.2
+    contrast: float = 2.2
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50
