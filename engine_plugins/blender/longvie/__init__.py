@@ -1,0 +1,1 @@
+"""The LongVie add-on for Blender."""
