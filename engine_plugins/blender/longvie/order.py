@@ -26,6 +26,9 @@ class ServerAddress:
         server_key: its CURVE key where the connection is encrypted.
         timeout_s: how long to wait for the first answer.
         reconnect_timeout_s: how long to wait for a server that has vanished.
+
+    Raises:
+        InvalidValue: not an address of ZeroMQ: gRPC is not vendored into Blender.
     """
 
     url: str
@@ -33,6 +36,15 @@ class ServerAddress:
     server_key: str = ""
     timeout_s: float = 20.0
     reconnect_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("tcp://", "ipc://")):
+            raise InvalidValue(
+                "is no address that Blender can reach",
+                field="server",
+                value=self.url,
+                remedy="Write tcp://host:port, as `longvie serve` prints it beside zeromq.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bridge.errors import InvalidValue
 
 from .scene_guard import SceneGuard
 
-__all__ = ["ENGINES", "render_still"]
+__all__ = ["ENGINES", "render_still", "save_render_result"]
 
 ENGINES: Final = ("SCENE", "CYCLES", "EEVEE", "WORKBENCH")
 """Who renders the still: the scene's own engine, or another one for this picture."""
@@ -56,12 +56,10 @@ def render_still(scene: Any, view_layer: Any, *, frame: int, subframe: float, en
         InvalidValue: the engine is unknown or rendered nothing.
     """
     with SceneGuard(scene), _RenderGuard(scene):
-        render, image = scene.render, scene.render.image_settings
+        render = scene.render
         if engine != "SCENE":
             render.engine = _identifier(scene, engine)
-        if hasattr(image, "media_type"):
-            image.media_type = "IMAGE"
-        image.file_format, image.color_mode, image.color_depth = "PNG", "RGB", "8"
+        _as_png(render.image_settings)
         render.filepath, render.use_file_extension, render.use_overwrite = str(path), False, True
         render.film_transparent = False
         scene.frame_set(frame, subframe=subframe)
@@ -82,6 +80,35 @@ def render_still(scene: Any, view_layer: Any, *, frame: int, subframe: float, en
             remedy="Choose an image as first frame, or another engine for the still.",
         )
     return path
+
+
+def save_render_result(scene: Any, path: Path) -> Path:
+    """Write what the Render Result holds as a PNG file, and return the file.
+
+    Raises:
+        InvalidValue: nothing was rendered yet.
+    """
+    result = bpy.data.images.get("Render Result")
+    with _RenderGuard(scene):
+        _as_png(scene.render.image_settings)
+        try:
+            if result is None:
+                raise RuntimeError("there is none")
+            result.save_render(str(path), scene=scene)
+        except RuntimeError as error:
+            raise InvalidValue(
+                "there is no render to begin with",
+                field="first frame",
+                value=str(error).strip(),
+                remedy="Render the image first (F12), or choose another first frame.",
+            ) from error
+    return path
+
+
+def _as_png(image: Any) -> None:
+    if hasattr(image, "media_type"):
+        image.media_type = "IMAGE"
+    image.file_format, image.color_mode, image.color_depth = "PNG", "RGB", "8"
 
 
 def _identifier(scene: Any, engine: str) -> str:
