@@ -6,12 +6,16 @@ import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
 INSIDE = Path(__file__).parent / "inside"
+
+RunInside = Callable[..., dict[str, Any]]
 
 
 @functools.cache
@@ -26,4 +30,5 @@ def bpy_python() -> str:
 
 def bpy_environment(**more: str) -> dict[str, str]:
     """Return an environment in which the tree under test is imported."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(INSIDE))), "OMP_NUM_THREADS": "1", **more}
+    paths = os.pathsep.join((str(ROOT), str(INSIDE)))
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **more}
