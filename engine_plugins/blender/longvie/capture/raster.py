@@ -34,17 +34,19 @@ class Raster:
     Args:
         depth: (height, width) float32, planar, in the corners' unit; inf where nothing was hit.
         triangle: (height, width) int64, number of the triangle that is seen; -1 where nothing was hit.
-        weights: (triangles, 3, 3) float64: corner i of a triangle weighs weights[:, i] @ (column, row, 1), unscaled.
+        corners: (triangles, 3, 3) float64, as they were given.
+        lens: of the image.
     """
 
     depth: NDArray[np.float32]
     triangle: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    corners: NDArray[np.float64]
+    lens: Intrinsics
 
     def barycentric(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return where on its triangle each pixel's centre ray ends, (n, 3) float64, sum 1; of hit pixels only."""
         pixel = np.stack([columns, rows, np.ones_like(rows)], axis=1).astype(np.float64)
-        weight = np.einsum("nij,nj->ni", self.weights[self.triangle[rows, columns]], pixel)
+        weight = np.einsum("nij,nj->ni", _weights(self.corners[self.triangle[rows, columns]], self.lens), pixel)
         weight = np.maximum(weight, 0.0)
         result: NDArray[np.float64] = weight / weight.sum(axis=1, keepdims=True)
         return result
@@ -58,27 +60,33 @@ def rasterise(corners: NDArray[np.float64], lens: Intrinsics, *, near: float, fa
         lens: of the image.
         near, far: what is seen lies between these planes, in the same unit; `far` may be inf.
     """
-    weights, tolerance = _weights(corners, lens, near)
     first, last = _boxes(corners, lens, near)
-    usable = np.isfinite(weights).all(axis=(1, 2)) & (last >= first).all(axis=1)
+    # Most triangles of a dense scene cover no pixel's centre: only the others cost anything from here on.
+    numbers = np.flatnonzero((last >= first).all(axis=1))
+    weights = _weights(corners[numbers], lens)
+    usable = np.isfinite(weights).all(axis=(1, 2))
+    numbers, weights = numbers[usable], weights[usable]
+    first, last = first[numbers], last[numbers]
+    tolerance = _EDGE / np.maximum(corners[numbers, :, 2].min(axis=1), near)
     inverse_z = np.full((lens.height, lens.width), 0.0 if np.isinf(far) else 1.0 / far)
     triangle = np.full((lens.height, lens.width), -1, np.int64)
     target = _Target(inverse_z, triangle, 1.0 / near)
     size = (last - first + 1).prod(axis=1)
-    for number in np.flatnonzero(usable & (size > _ALONE)):
-        target.paint_one(int(number), weights[number], tolerance[number], first[number], last[number])
-    small = np.flatnonzero(usable & (size <= _ALONE))
+    for i in np.flatnonzero(size > _ALONE):
+        target.paint_one(int(numbers[i]), weights[i], tolerance[i], first[i], last[i])
+    small = np.flatnonzero(size <= _ALONE)
     ends = np.cumsum(size[small])
     at = 0
     while at < small.size:
         begun = ends[at] - size[small[at]]
         until = max(at + 1, int(np.searchsorted(ends, begun + _FRAGMENTS, side="right")))
-        target.paint_many(small[at:until], weights, tolerance, first, last)
+        part = small[at:until]
+        target.paint_many(numbers[part], weights[part], tolerance[part], first[part], last[part])
         at = until
     depth = np.full(inverse_z.shape, np.inf, np.float32)
     hit = triangle >= 0
     depth[hit] = 1.0 / inverse_z[hit]
-    return Raster(depth, triangle, weights)
+    return Raster(depth, triangle, corners, lens)
 
 
 @dataclass(slots=True)
@@ -119,20 +127,18 @@ class _Target:
         last: NDArray[np.int64],
     ) -> None:
         """Paint many small triangles: every pixel of every box is a fragment."""
-        across, down = (last[numbers] - first[numbers] + 1).T
+        across, down = (last - first + 1).T
         count = across * down
         owner = np.repeat(np.arange(numbers.size), count)
         place = np.arange(owner.size) - np.repeat(np.cumsum(count) - count, count)
         row, column = np.divmod(place, across[owner])
-        column += first[numbers, 0][owner]
-        row += first[numbers, 1][owner]
-        corner = [
-            w[:, 0][owner] * column + w[:, 1][owner] * row + w[:, 2][owner] for w in weights[numbers].transpose(1, 0, 2)
-        ]
+        column += first[:, 0][owner]
+        row += first[:, 1][owner]
+        corner = [w[:, 0][owner] * column + w[:, 1][owner] * row + w[:, 2][owner] for w in weights.transpose(1, 0, 2)]
         inverse = corner[0] + corner[1] + corner[2]
         flat = row * self.inverse_z.shape[1] + column
         held, shown = self.inverse_z.reshape(-1), self.triangle.reshape(-1)
-        seen = np.minimum(np.minimum(corner[0], corner[1]), corner[2]) >= -tolerance[numbers][owner]
+        seen = np.minimum(np.minimum(corner[0], corner[1]), corner[2]) >= -tolerance[owner]
         seen &= inverse > held[flat]
         seen &= inverse <= self.nearest
         kept = np.flatnonzero(seen)
@@ -142,10 +148,8 @@ class _Target:
         shown[flat[kept]] = numbers[owner[kept]]
 
 
-def _weights(
-    corners: NDArray[np.float64], lens: Intrinsics, near: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each corner's weight as a function of (column, row, 1), and how far below zero still counts as inside."""
+def _weights(corners: NDArray[np.float64], lens: Intrinsics) -> NDArray[np.float64]:
+    """Return each corner's weight as a function of (column, row, 1), (triangles, 3, 3): not scaled to a sum of 1."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     # Differences first: a small triangle far away keeps its digits.
     normals = np.stack([np.cross(b, c - b), np.cross(c, a - c), np.cross(a, b - a)], axis=1)
@@ -158,7 +162,7 @@ def _weights(
         weights[..., 0] = normals[..., 0] / lens.fx_px
         weights[..., 1] = normals[..., 1] / lens.fy_px
         weights[..., 2] = normals[..., 2] - weights[..., 0] * (lens.cx_px - 0.5) - weights[..., 1] * (lens.cy_px - 0.5)
-    return weights, _EDGE / np.maximum(corners[..., 2].min(axis=1), near)
+    return weights
 
 
 def _boxes(corners: NDArray[np.float64], lens: Intrinsics, near: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from bridge.tick import Tick, TrackSet
 
 from ..sampling import Sampling
 from .camera import check_scene, convention_of, look
-from .surfaces import surfaces_of
+from .surfaces import MeshCache, surfaces_of
 from .tracks import FollowedGrid
 from .view import View, look_at_surfaces
 
@@ -37,6 +37,7 @@ class ShotCapture:
         check_scene(scene, frame_start=sampling.frame_start, frame_end=sampling.frame_end)
         self.sampling = sampling
         self._scene, self._view_layer, self._size, self._fit = scene, view_layer, size, fit
+        self._meshes = MeshCache()
         self._grid: FollowedGrid | None = None
         self._grid_index = -1
 
@@ -47,7 +48,7 @@ class ShotCapture:
         depsgraph = self._view_layer.depsgraph
         captured = look(self._scene, depsgraph, size=self._size, fit=self._fit)
         unit = convention_of(self._scene).metres_per_unit
-        return look_at_surfaces(surfaces_of(depsgraph), captured, metres_per_unit=unit)
+        return look_at_surfaces(surfaces_of(depsgraph, self._meshes), captured, metres_per_unit=unit)
 
     def tick(self, index: int, *, starts_clip: bool) -> Tick:
         """Return one tick. Ask in order: a clip's points are followed from its first tick on.

@@ -101,10 +101,11 @@ def keyframe(thing: Any, path: str, values: dict[float, Any]) -> None:
     for frame, value in values.items():
         setattr(thing, path, value)
         thing.keyframe_insert(path, frame=frame)
-    _linear(thing)
+    linear(thing)
 
 
-def _linear(thing: Any) -> None:
+def linear(thing: Any) -> None:
+    """Let everything that is keyed move evenly."""
     action = thing.animation_data.action
     curves = action.fcurves if hasattr(action, "fcurves") else action.layers[0].strips[0].channelbags[0].fcurves
     for curve in curves:

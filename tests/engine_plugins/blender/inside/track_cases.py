@@ -15,7 +15,7 @@ from typing import Any
 import bpy
 import numpy as np
 from mathutils import Matrix
-from scenes import add_camera, add_cube, add_grid, empty_scene, keyframe
+from scenes import add_camera, add_cube, add_grid, empty_scene, keyframe, linear
 
 from bridge.geometry.projection import project
 from engine_plugins.blender.longvie.capture.shot import ShotCapture
@@ -53,9 +53,7 @@ def bending_plane() -> Motion:
     bent.keyframe_insert("value", frame=1)
     bent.value = 1.0
     bent.keyframe_insert("value", frame=25)
-    for curve in sheet.data.shape_keys.animation_data.action.fcurves:
-        for key in curve.keyframe_points:
-            key.interpolation = "LINEAR"
+    linear(sheet.data.shape_keys)
     return lambda points, t: points + np.stack([0 * points[:, 0], 0 * points[:, 0], 0.3 * t * points[:, 0] ** 2], 1)
 
 
@@ -83,9 +81,7 @@ def armature() -> Motion:
     for frame, angle in ((1, 0.0), (25, 0.8)):
         pose.rotation_euler = (0.0, 0.0, angle)
         pose.keyframe_insert("rotation_euler", frame=frame)
-    for curve in bones.animation_data.action.fcurves:
-        for key in curve.keyframe_points:
-            key.interpolation = "LINEAR"
+    linear(bones)
     # The bone points along z with its x axis along x: its local z is the world's -y.
     axis = np.array(pose.bone.matrix_local.to_3x3().col[2])
 
