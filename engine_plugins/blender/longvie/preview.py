@@ -28,7 +28,9 @@ def paint_tick(tick: Tick) -> NDArray[np.float32]:
     if tracks is not None:
         height, width = tick.depth.shape
         uv, _, in_front = project(tracks.points, tick.camera)
-        shown = in_front & (tracks.visibility != Visibility.LOST) & (tracks.points[:, 3] == 1)
+        with np.errstate(invalid="ignore"):
+            inside = in_front & (uv >= 0).all(axis=1) & (uv <= 1).all(axis=1)
+        shown = inside & (tracks.visibility != Visibility.LOST) & (tracks.points[:, 3] == 1)
         across = (np.arange(len(uv)) % 50 / 49.0)[shown, None]
         column = np.clip((uv[shown, 0] * width).astype(np.int64), 0, width - 1)
         row = np.clip((uv[shown, 1] * height).astype(np.int64), 0, height - 1)

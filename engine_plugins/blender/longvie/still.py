@@ -67,7 +67,7 @@ def render_still(scene: Any, view_layer: Any, *, frame: int, subframe: float, en
             bpy.ops.render.render(write_still=True, scene=scene.name, layer=view_layer.name)
         except RuntimeError as error:
             raise InvalidValue(
-                f"the render failed: {str(error).strip()}",
+                f"the render failed: {str(error).strip().removeprefix('Error: ')}",
                 field="first frame",
                 value=engine,
                 remedy="Choose an image as first frame, or another engine for the still.",

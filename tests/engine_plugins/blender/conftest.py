@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from inside_blender import INSIDE, RunInside, bpy_environment, bpy_python
+from inside_blender import INSIDE, RunInside, bpy_environment, script_command
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def run_inside() -> RunInside:
         if call in answers:
             return answers[call]
         result = subprocess.run(
-            [bpy_python(), str(INSIDE / f"{name}.py"), *arguments],
+            script_command(INSIDE / f"{name}.py", *arguments),
             capture_output=True,
             text=True,
             env=environment or bpy_environment(),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inside_blender import ROOT, bpy_environment, bpy_python
+from inside_blender import ROOT, bpy_environment, generate_command
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -56,7 +56,7 @@ def first_frame(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(server: str, out: Path, blend: Path, first_frame: Path, *more: str) -> list[str]:
     return [
-        *(bpy_python(), str(GENERATE), "--", "--blend", str(blend), "--server", server, "--out", str(out)),
+        *generate_command(GENERATE, "--blend", str(blend), "--server", server, "--out", str(out)),
         *("--prompt", "a wall", "--first-frame", str(first_frame)),
         *("--depth-range", str(RANGE.near_m), str(RANGE.far_m), "--reconnect-timeout", "1", *more),
     ]
