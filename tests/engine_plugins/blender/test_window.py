@@ -17,7 +17,7 @@ from bridge.errors import InvalidValue
 from engine_plugins.blender import build as builder
 from longvie_server.drive.server_process import ServerProcess
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow]
+pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SAMPLE = ROOT / "engine_plugins" / "blender" / "sample_shot.py"
 TICKS = 161
@@ -44,14 +44,14 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with ServerProcess(model, log=folder / "server.log") as server:
         result = subprocess.run(
             [
-                *("xvfb-run", "-a", "-s", "-screen 0 1600x900x24", program, "--factory-startup"),
-                *("--enable-event-simulate", "-p", "0", "0", "1600", "900", "-P", str(INSIDE / "in_window.py"), "--"),
+                *("xvfb-run", "-a", "-s", "-screen 0 1280x720x24", program, "--factory-startup"),
+                *("--enable-event-simulate", "-p", "0", "0", "1280", "720", "-P", str(INSIDE / "in_window.py"), "--"),
                 *(str(zips.addon), server.endpoint, str(blend), str(folder), str(TICKS)),
             ],
             capture_output=True,
             text=True,
             env=environment,
-            timeout=280,
+            timeout=540,
         )
     answer = folder / "result.json"
     assert answer.exists(), result.stdout + result.stderr
@@ -117,5 +117,5 @@ def test_libraries_come_out_of_the_zip(shown) -> None:
 def test_the_window_was_seen(shown) -> None:
     for name in ("generating.png", "window.png"):
         with Image.open(Path(shown["folder"]) / name) as picture:
-            assert picture.size == (1600, 900)
+            assert picture.size == (1280, 720)
             assert len(picture.convert("RGB").getcolors(2**24) or []) > 500, "not a black screen"

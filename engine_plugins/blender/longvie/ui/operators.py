@@ -26,8 +26,9 @@ __all__ = [
 ]
 
 _TIMER_S = 0.05
-_SLICE_S = 0.03
-"""Of work per timer event. A tick that takes longer is not cut short: the interface then waits for that one tick."""
+_SLICE_S = 0.1
+"""Of work per timer event, after which Blender draws. A tick that takes longer is not cut short: the interface then
+waits for that one tick. Less would spend most of the time on drawing a viewport that nobody waits for."""
 
 
 class LONGVIE_OT_connect(bpy.types.Operator):

@@ -167,4 +167,5 @@ def leave() -> None:
     bpy.ops.wm.quit_blender()
 
 
-bpy.app.timers.register(turn(steps()), first_interval=1.0)
+# Persistent: opening a file takes other timers away.
+bpy.app.timers.register(turn(steps()), first_interval=1.0, persistent=True)
