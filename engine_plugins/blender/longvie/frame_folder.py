@@ -6,8 +6,10 @@ a clip is, and never speaks of a frame that is not on disk.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +80,20 @@ class FrameFolder:
                 remedy="Choose a folder that you may write to.",
             ) from error
 
-    def clear(self) -> None:
-        """Remove the frames and the resume point of an earlier shot; nothing else in the folder is touched."""
-        for path in (*self.frames(), self.path / _RESUME):
-            path.unlink(missing_ok=True)
+    def set_aside(self) -> Path | None:
+        """Move an earlier shot into a folder `earlier-1`, `earlier-2`, ... and return it; None where there is no shot.
+
+        Frames may have cost hours of a GPU: they are never deleted.
+        """
+        earlier = [*self.frames(), *([self.path / _RESUME] if self.has_point() else [])]
+        if not earlier:
+            return None
+        folders = (self.path / f"earlier-{number}" for number in itertools.count(1))
+        target = next(folder for folder in folders if not folder.exists())
+        target.mkdir()
+        for path in earlier:
+            path.rename(target / path.name)
+        return target
 
     def write(self, frame: Frame) -> Path:
         """Write a frame and return its file."""
@@ -123,7 +135,7 @@ class FrameFolder:
         """
         path = self.path / _RESUME
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 words: dict[str, Any] = json.loads(str(stored["words"]))
                 frames = stored["frames"]
             near_far = words.pop("depth_range")
@@ -133,7 +145,7 @@ class FrameFolder:
             raise InvalidValue(
                 "holds no unfinished shot", field="output folder", value=self.path, remedy="Press Generate."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InvalidValue(
                 "cannot be read", field="resume point", value=path, remedy="Press Generate to begin anew."
             ) from error

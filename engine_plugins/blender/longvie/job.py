@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.errors import BridgeError, ConnectionLost, SessionGone
+from bridge.errors import BridgeError, ConnectionLost, InvalidValue, SessionGone
 
 from .capture import ShotCapture
 from .capture.camera import check_scene
@@ -79,7 +79,7 @@ class Job:
     Args:
         scene, view_layer: what is captured.
         address, order: where and what.
-        resume: go on from the folder's resume point, instead of clearing the folder.
+        resume: go on from the folder's resume point; otherwise an earlier shot in it is set aside at its start.
         clock: monotonic seconds.
 
     Raises:
@@ -106,7 +106,6 @@ class Job:
             state = point.state
         else:
             self.folder.prepare()
-            self.folder.clear()
         self.state = JobState.CONNECTING
         self.error: BridgeError | None = None
         self.order = order
@@ -187,10 +186,25 @@ class Job:
             self._end(JobState.DONE)
 
     def _start_capture(self, width: int, height: int) -> None:
+        if self._session.first_tick == 0:
+            self._set_aside()
         self._capture = ShotCapture(
             self._scene, self._view_layer, sampling=self.order.sampling, size=(width, height), fit=self.order.fit
         )
         self.state = JobState.CAPTURING
+
+    def _set_aside(self) -> None:
+        try:
+            earlier = self.folder.set_aside()
+        except OSError as error:
+            raise InvalidValue(
+                f"an earlier shot cannot be set aside: {error.strerror or error}",
+                field="output folder",
+                value=self.folder.path,
+                remedy="Choose another folder.",
+            ) from error
+        if earlier is not None:
+            self.warnings += (f"The shot that was in the folder is now in {earlier.name}.",)
 
     def _capture_next(self) -> None:
         assert self._capture is not None

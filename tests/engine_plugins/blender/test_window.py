@@ -46,7 +46,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             [
                 *("xvfb-run", "-a", "-s", "-screen 0 1280x720x24", program, "--factory-startup"),
                 *("--enable-event-simulate", "-p", "0", "0", "1280", "720", "-P", str(INSIDE / "in_window.py"), "--"),
-                *(str(zips.addon), server.endpoint, str(blend), str(folder), str(TICKS)),
+                *(str(zips.addon), server.endpoint, str(blend), str(folder), str(TICKS), "241"),
             ],
             capture_output=True,
             text=True,

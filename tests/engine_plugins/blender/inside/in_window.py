@@ -1,4 +1,4 @@
-"""The add-on in a Blender with a window: `blender -P in_window.py -- ZIP SERVER BLEND FOLDER TICKS`.
+"""The add-on in a Blender with a window: `blender -P in_window.py -- ZIP SERVER BLEND FOLDER TICKS FRAME_END`.
 
 Installs the zip as a user does, opens the shot, presses the buttons, looks at what comes, and takes it all out again.
 Each step is a part of a generator that a timer of Blender's turns, so the interface runs in between as it would.
@@ -16,7 +16,7 @@ from typing import Any
 
 import bpy
 
-ZIP, SERVER, BLEND, FOLDER, TICKS = sys.argv[sys.argv.index("--") + 1 :]
+ZIP, SERVER, BLEND, FOLDER, TICKS, FRAME_END = sys.argv[sys.argv.index("--") + 1 :]
 RESULT: dict[str, Any] = {}
 
 
@@ -83,6 +83,7 @@ def steps() -> Iterator[None]:
     shot = scene.longvie
     shot.prompt, shot.out = "a street on a clear morning, photograph", str(Path(FOLDER) / "frames")
     shot.first_frame, shot.first_frame_path = "IMAGE", str(Path(FOLDER) / "first.png")
+    shot.use_range, shot.frame_start, shot.frame_end = True, 1, int(FRAME_END)
     scene.frame_set(17)
     yield from generate("done")
     RESULT["frames"] = len(list((Path(FOLDER) / "frames").glob("*.png")))
