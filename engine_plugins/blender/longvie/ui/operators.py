@@ -116,10 +116,12 @@ class LONGVIE_OT_generate(bpy.types.Operator):
         job = self._job
         try:
             job.tick(_SLICE_S)
+            self._show(context)
         except Exception:
+            # An operator that raises is turned no more: the job must not wait for it, nor the scene.
+            job.cancel()
             self._finish(context)
             raise
-        self._show(context)
         if not job.over:
             return {"PASS_THROUGH"}
         self._finish(context)

@@ -50,7 +50,10 @@ def turn_to_our_tab() -> None:
     (view,) = areas("VIEW_3D")
     window = bpy.context.window_manager.windows[0]
     sidebar = next(region for region in view.regions if region.type == "UI")
-    x, y = sidebar.x + sidebar.width // 2, sidebar.y + sidebar.height // 2
+    x, y = (
+        sidebar.x + sidebar.width - 8,
+        sidebar.y + sidebar.height - 40,
+    )  # over the tabs: over a field it would turn it
     window.event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
     for _ in range(6):
         window.event_simulate("WHEELDOWNMOUSE", "PRESS", x=x, y=y, ctrl=True)
