@@ -31,7 +31,8 @@ class _Panel:
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        columns = max(28, int(context.region.width / (7 * context.preferences.system.ui_scale)))
+        # Of text beside an icon, inside a box: about 7 pixels a letter.
+        columns = max(20, int((context.region.width / context.preferences.system.ui_scale - 60) / 7))
         _server(layout, context, columns)
         _shot(layout, context, columns)
         _buttons(layout, context)
