@@ -60,6 +60,7 @@ class ZeroMQTransport:
         self._wake_out = self._context.socket(zmq.PUSH)
         self._wake_out.connect(self._wake_name)
         self._woken = False
+        self._was_up = False
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
@@ -149,6 +150,7 @@ class ZeroMQTransport:
             event = recv_monitor_message(self._monitor)
             kind = event["event"]
             if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._was_up = True
                 yield Up()
             elif kind == zmq.EVENT_DISCONNECTED:
                 yield Down("the connection was closed")
@@ -158,6 +160,9 @@ class ZeroMQTransport:
                 yield Down(
                     "refused", Unauthorized("the server refused this key", field="server_key", remedy=_KEY_REMEDY)
                 )
+            elif kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and self._was_up:
+                # The key was right before: this is a server that dies while we come back, not one that refuses us.
+                yield Down("the connection was closed")
             elif kind in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
                 problem = "the encrypted handshake failed: only one side is encrypted, or the key is another server's"
                 yield Down("refused", Unauthorized(problem, field="server_key", remedy=_KEY_REMEDY))

@@ -1,0 +1,1 @@
+"""The Blender plugin: `longvie` is the add-on, `build` makes its zips."""
