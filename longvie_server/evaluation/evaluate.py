@@ -131,7 +131,7 @@ class Evaluation:
     def table(self) -> Table:
         """Return the figures as a table for a terminal."""
         table = Table(title=f"{self.model}: {self.scenes} held-out scenes of {self.clips} clips")
-        table.add_column("row")
+        table.add_column("row", min_width=max(len(row.name) for row in self.rows))
         for column in (*COLUMNS.values(), "PSNR dB per clip"):
             table.add_column(column, justify="right")
         for row in self.rows:

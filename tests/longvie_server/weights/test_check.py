@@ -55,7 +55,7 @@ def _as_integers(tensors: dict[str, torch.Tensor]) -> None:
 def _widen(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "base_dim": 32}))
+    path.write_text(json.dumps({**config, "width": 32}))
 
 
 def _add_a_copy(folder: Path) -> None:
