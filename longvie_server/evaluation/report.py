@@ -72,5 +72,6 @@ def plot_clips(rows: Sequence[Row], path: Path, headings: Mapping[str, str]) -> 
                     range(1, 1 + len(values)), values, marker="o", label=row.name, lw=3 if row.name == "model" else 1
                 )
         axes.set(title=headings[column], xlabel="clip")
-    figure.axes[0].legend(fontsize="small")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=110)
