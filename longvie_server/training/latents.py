@@ -211,7 +211,7 @@ def _encode(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
 
 
 def _video(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
-    return to_video(np.array(frames), device=pipeline.vae.device, dtype=torch.float32)
+    return to_video(frames, device=pipeline.vae.device)
 
 
 def _recoder(pipeline: LongVie2Pipeline) -> Recode:

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
-from ..world_model.longvie2.vae import VideoVae, decode_chunks, denormalise
+from ..world_model.longvie2.vae import VideoVae, decode_chunks, denormalise, to_video
 from .latents import recolour
-from .pixels import band_error, to_model_range
 from .store import SceneStore
 
-__all__ = ["Pictures", "Window", "contrast_error", "decode_pictures", "measure", "picture_loss"]
+__all__ = ["Pictures", "Window", "band_error", "contrast_error", "decode_pictures", "measure", "picture_loss"]
 
 _LONG_SHARE: Final = 0.6
+_PYRAMID_LEVELS: Final = 3
 _PSNR_WEIGHT: Final = 0.2
 _LEAST_SQUARE: Final = 1e-3
 """What no piece is better than, of a square of 2: 36 dB."""
@@ -81,7 +81,7 @@ class Pictures:
         if name not in self._kept:
             self._kept[name] = recolour(self.store.load(name))
         clip = self._kept[name][number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
-        return to_model_range(window.of_video(clip, self.scale))
+        return to_video(window.of_video(clip, self.scale))
 
 
 def decode_pictures(vae: VideoVae, latents: Tensor) -> Tensor:
@@ -108,6 +108,16 @@ def picture_loss(out: Tensor, truth: Tensor, *, sharpness: float, contrast: floa
         + sharpness * band_error(error)
         + contrast * contrast_error(out, truth)
     )
+
+
+def band_error(error: Tensor) -> Tensor:
+    """The mean absolute value of every band of a Laplacian pyramid of an error, (n, c, h, w)."""
+    total = error.new_zeros(())
+    for _ in range(_PYRAMID_LEVELS):
+        coarse = F.avg_pool2d(error, 2)
+        total = total + (error - F.interpolate(coarse, scale_factor=2.0, mode="nearest")).abs().mean()
+        error = coarse
+    return total + error.abs().mean()
 
 
 def contrast_error(out: Tensor, truth: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bridge.tick import CLIP_TICKS
 
-from ..world_model.longvie2.block_vae import TIME, BlockAutoencoder, to_blocks
+from ..world_model.longvie2.block_vae import TIME_FACTOR, BlockAutoencoder, to_blocks
+from ..world_model.longvie2.vae import to_video
 from .latents import recolour
-from .pixels import to_model_range
 from .store import SceneStore
 
 __all__ = ["measure_code"]
@@ -40,13 +40,13 @@ def measure_code(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> 
     for name in names:
         scene = store.load(name)
         for video, weight in ((recolour(scene)[:CLIP_TICKS], 1.0), (scene.dense[0], _DENSE_WEIGHT)):
-            pixels = to_model_range(video)
-            four.add(to_blocks(pixels[:, :, 1:], block, TIME), weight)
+            pixels = to_video(video)
+            four.add(to_blocks(pixels[:, :, 1:], block, TIME_FACTOR), weight)
             one.add(to_blocks(pixels[:, :, _FIRST_FRAMES], block, 1), weight)
     variances, directions = _principal(four.covariance(), z)
     _set_code(vae.encoder.rest, vae.decoder.rest, directions.T, four)
-    still = directions.T.unflatten(1, (TIME, -1)).sum(1)
-    kept = still.square().sum(1) / TIME >= _STATIC_SHARE
+    still = directions.T.unflatten(1, (TIME_FACTOR, -1)).sum(1)
+    kept = still.square().sum(1) / TIME_FACTOR >= _STATIC_SHARE
     rows = still.clone()
     rows[~kept] = _details(one.covariance(), still[kept], variances[~kept])
     _set_code(vae.encoder.first, vae.decoder.first, rows, one)
@@ -102,6 +102,6 @@ def _set_code(encoder: torch.nn.Linear, decoder: torch.nn.Linear, rows: Tensor, 
 
 def _statistics(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> tuple[list[float], list[float]]:
     """The mean and the standard deviation of each latent channel over the pictures of these scenes."""
-    parts = [vae.encode_mean(to_model_range(recolour(store.load(name))[:CLIP_TICKS])) for name in names]
+    parts = [vae.encode_mean(to_video(recolour(store.load(name))[:CLIP_TICKS])) for name in names]
     values = torch.cat([p.transpose(0, 1).flatten(1) for p in parts], dim=1)
     return values.mean(1).tolist(), values.std(1).tolist()

@@ -17,9 +17,9 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-__all__ = ["BlockAutoencoder", "to_blocks", "to_video"]
+__all__ = ["TIME_FACTOR", "BlockAutoencoder", "from_blocks", "to_blocks"]
 
-TIME: Final = 4
+TIME_FACTOR: Final = 4
 """Frames per latent, but for the first."""
 _COLOURS: Final = 3
 _PLACE: Final = 4
@@ -33,7 +33,7 @@ def to_blocks(video: Tensor, block: int, time: int) -> Tensor:
     return x.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4)
 
 
-def to_video(blocks: Tensor, block: int, time: int) -> Tensor:
+def from_blocks(blocks: Tensor, block: int, time: int) -> Tensor:
     """Invert `to_blocks`."""
     b, t, h, w, _ = blocks.shape
     x = blocks.reshape(b, t, h, w, time, block, block, _COLOURS)
@@ -47,13 +47,13 @@ class _BlockEncoder(nn.Module):
         super().__init__()
         self.block = block
         self.first = nn.Linear(_COLOURS * block * block, z_dim)
-        self.rest = nn.Linear(TIME * _COLOURS * block * block, z_dim)
+        self.rest = nn.Linear(TIME_FACTOR * _COLOURS * block * block, z_dim)
 
     def forward(self, video: Tensor) -> Tensor:
         """Return (batch, z, 1 + k, h, w) of (batch, 3, 1 + 4k, height, width)."""
         parts = [self.first(to_blocks(video[:, :, :1], self.block, 1))]
         if video.shape[2] > 1:
-            parts.append(self.rest(to_blocks(video[:, :, 1:], self.block, TIME)))
+            parts.append(self.rest(to_blocks(video[:, :, 1:], self.block, TIME_FACTOR)))
         return torch.cat(parts, dim=1).permute(0, 4, 1, 2, 3)
 
 
@@ -80,10 +80,10 @@ class _BlockDecoder(nn.Module):
         self.block = block
         self.per_side = block // _PLACE
         self.first = nn.Linear(z_dim, _COLOURS * block * block)
-        self.rest = nn.Linear(z_dim, TIME * _COLOURS * block * block)
+        self.rest = nn.Linear(z_dim, TIME_FACTOR * _COLOURS * block * block)
         self.conv_in = nn.Conv2d(2 * z_dim, width, 3, padding=1)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(layers)))
-        self.detail = nn.Linear(width, TIME * self.per_side * self.per_side * detail)
+        self.detail = nn.Linear(width, TIME_FACTOR * self.per_side * self.per_side * detail)
         pixels = _COLOURS * _PLACE * _PLACE
         self.place_in = nn.Conv2d(pixels + detail, place_width, 3, padding=1)
         self.places = nn.Sequential(*(_Residual(place_width) for _ in range(layers)))
@@ -106,9 +106,9 @@ class _BlockDecoder(nn.Module):
         codes = latents.permute(0, 2, 3, 4, 1)
         begins = before is None
         plain = self.rest(codes[:, 1:] if begins else codes)
-        video = to_video(plain, self.block, TIME)
+        video = from_blocks(plain, self.block, TIME_FACTOR)
         if begins:
-            video = torch.cat([to_video(self.first(codes[:, :1]), self.block, 1), video], dim=2)
+            video = torch.cat([from_blocks(self.first(codes[:, :1]), self.block, 1), video], dim=2)
         past = torch.cat([unit[:, :, :1] if before is None else before, unit[:, :, :-1]], dim=2)
         return video + self._drawn(video, torch.cat([unit, past], dim=1))
 
@@ -118,8 +118,10 @@ class _BlockDecoder(nn.Module):
         x = self.blocks(self.conv_in(_frames(codes)))
         detail = self.detail(F.silu(x).permute(0, 2, 3, 1))
         side = self.per_side
-        detail = detail.reshape(b, t, h, w, TIME, side, side, -1).permute(0, 1, 4, 7, 2, 5, 3, 6)
-        detail = detail.reshape(b, t * TIME, -1, h * side, w * side)[:, t * TIME - video.shape[2] :].flatten(0, 1)
+        detail = detail.reshape(b, t, h, w, TIME_FACTOR, side, side, -1).permute(0, 1, 4, 7, 2, 5, 3, 6)
+        detail = detail.reshape(b, t * TIME_FACTOR, -1, h * side, w * side)[
+            :, t * TIME_FACTOR - video.shape[2] :
+        ].flatten(0, 1)
         places = F.pixel_unshuffle(_frames(video), _PLACE)
         x = torch.cat([places, detail], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.place_out(F.silu(self.places(self.place_in(x))))
@@ -154,12 +156,12 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         detail: int = 24,
         place_width: int = 64,
         scale_factor_spatial: int = 16,
-        scale_factor_temporal: int = TIME,
+        scale_factor_temporal: int = TIME_FACTOR,
         latents_mean: tuple[float, ...] | None = None,
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
-        if scale_factor_temporal != TIME or scale_factor_spatial % _PLACE:
+        if scale_factor_temporal != TIME_FACTOR or scale_factor_spatial % _PLACE:
             raise ValueError(f"blocks are of 4 frames and of a multiple of {_PLACE} pixels")
         self.register_to_config(
             latents_mean=list(latents_mean or [0.0] * z_dim), latents_std=list(latents_std or [1.0] * z_dim)

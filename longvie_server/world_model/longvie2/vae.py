@@ -20,7 +20,7 @@ from torch import Tensor
 from bridge.errors import ShapeMismatch
 
 from . import framewise_vae
-from .block_vae import BlockAutoencoder
+from .block_vae import TIME_FACTOR, BlockAutoencoder
 
 __all__ = [
     "VideoVae",
@@ -40,7 +40,7 @@ __all__ = [
 VideoVae: TypeAlias = AutoencoderKLWan | BlockAutoencoder
 
 MASK_CHANNELS = 4
-TIME_FACTOR = 4
+_CPU = torch.device("cpu")
 
 
 def latent_frames(frames: int) -> int:
@@ -48,9 +48,9 @@ def latent_frames(frames: int) -> int:
     return 1 + (frames - 1) // TIME_FACTOR
 
 
-def to_video(frames: NDArray[np.uint8], *, device: torch.device, dtype: torch.dtype) -> Tensor:
+def to_video(frames: NDArray[np.uint8], *, device: torch.device = _CPU, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return frames, (n, height, width) or (n, height, width, 3) uint8, as video, (1, 3, n, height, width), -1 .. 1."""
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
+    pixels = torch.from_numpy(np.require(frames, requirements=("C", "W"))).to(device)
     if pixels.ndim == 3:
         pixels = pixels[..., None].expand(-1, -1, -1, 3)
     return (pixels.permute(3, 0, 1, 2)[None].float() * (2 / 255) - 1).to(dtype)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from bridge.tick import CLIP_TICKS
 from longvie_server.training.export import pixel_metric
 from longvie_server.training.latents import recolour
-from longvie_server.training.pixels import to_model_range
 from longvie_server.training.store import SceneRecord, SceneStore, StoredScene
 from longvie_server.training.vae import measure_code
 from longvie_server.world_model.longvie2.block_vae import BlockAutoencoder
+from longvie_server.world_model.longvie2.vae import to_video
 
 HEIGHT, WIDTH = 32, 48
 SOURCES = 5
@@ -51,7 +51,7 @@ def vae(store: SceneStore) -> BlockAutoencoder:
 def test_what_few_patterns_make_is_kept_whole(vae: BlockAutoencoder, store: SceneStore) -> None:
     # Recoloured scenes mix the patterns' channels: up to three times as many directions, and rounding to 8 bits.
     for name in store.names():
-        pixels = to_model_range(recolour(store.load(name)))
+        pixels = to_video(recolour(store.load(name)))
         error = (vae(pixels) - pixels).square().mean(dim=(0, 1, 3, 4))
         assert error[0] < 1e-3
         assert error.max() < 1e-3
@@ -59,7 +59,7 @@ def test_what_few_patterns_make_is_kept_whole(vae: BlockAutoencoder, store: Scen
 
 @torch.no_grad()
 def test_a_first_frame_has_the_latent_of_four_like_it(vae: BlockAutoencoder, store: SceneStore) -> None:
-    first = to_model_range(np.asarray(store.load(store.names()[0]).rgb[:1]))
+    first = to_video(store.load(store.names()[0]).rgb[:1])
     latents = vae.encode_mean(first.expand(-1, -1, 5, -1, -1))
     std = torch.tensor(vae.config.latents_std)[None, :, None, None]
     strongest = std.flatten().argsort(descending=True)[:SOURCES]
@@ -70,7 +70,7 @@ def test_a_first_frame_has_the_latent_of_four_like_it(vae: BlockAutoencoder, sto
 
 @torch.no_grad()
 def test_latents_have_the_mean_and_deviation_that_the_config_says(vae: BlockAutoencoder, store: SceneStore) -> None:
-    latents = torch.cat([vae.encode_mean(to_model_range(recolour(store.load(n)))) for n in store.names()])
+    latents = torch.cat([vae.encode_mean(to_video(recolour(store.load(n)))) for n in store.names()])
     values = latents.transpose(0, 1).flatten(1)
     torch.testing.assert_close(values.mean(1), torch.tensor(vae.config.latents_mean), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(values.std(1), torch.tensor(vae.config.latents_std), atol=1e-3, rtol=1e-2)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from longvie_server.world_model.longvie2.block_vae import BlockAutoencoder, to_blocks, to_video
+from longvie_server.world_model.longvie2.block_vae import BlockAutoencoder, from_blocks, to_blocks
 from longvie_server.world_model.longvie2.vae import decode_stream, decode_video, encode_condition, encode_video
 
 
@@ -33,7 +33,7 @@ def video(frames: int, *, seed: int = 0) -> Tensor:
 @settings(max_examples=20, deadline=None)
 def test_blocks_are_put_back_where_they_were(time: int, block: int, groups: int) -> None:
     given_video = video(time * groups)
-    assert torch.equal(to_video(to_blocks(given_video, block, time), block, time), given_video)
+    assert torch.equal(from_blocks(to_blocks(given_video, block, time), block, time), given_video)
 
 
 def test_a_block_holds_the_pixels_of_its_place() -> None:
