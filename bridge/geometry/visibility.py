@@ -14,7 +14,7 @@ from ..errors import InvalidValue, ShapeMismatch
 from .camera import Camera
 from .projection import project
 
-__all__ = ["visibility"]
+__all__ = ["in_sight", "visibility"]
 
 # The values of bridge.Visibility, which stands above this package in the order of imports; a test compares them.
 _VISIBLE: Final = 0
@@ -24,10 +24,7 @@ _OCCLUDED: Final = 1
 def visibility(
     points: NDArray[np.floating], camera: Camera, depth: NDArray[np.float32], *, tolerance: float = 0.01
 ) -> NDArray[np.uint8]:
-    """Return for each point whether this camera sees it, or something stands before it.
-
-    A point is held against the farthest of the four pixels around it: on a plane 1 / z is linear in the image, so a
-    point of the plane is never farther than all four, at whatever slope. At silhouettes this errs towards visible.
+    """Return for each point whether this camera sees it, or something stands before it; see `in_sight`.
 
     Args:
         points: p_in_world, homogeneous, (n, 4), metres; w = 0 for directions, which are visible where nothing was hit.
@@ -52,17 +49,37 @@ def visibility(
             "must not be negative", field="tolerance", value=tolerance, remedy="Give a fraction, such as 0.01."
         )
     uv, depth_m, in_front = project(points, camera)
-    result = np.full(len(uv), _OCCLUDED, np.uint8)
-    inside = np.flatnonzero(in_front & (uv >= 0.0).all(axis=1) & (uv <= 1.0).all(axis=1))
-    columns, rows = uv[inside, 0] * lens.width - 0.5, uv[inside, 1] * lens.height - 0.5
-    left, right = _neighbours(columns, lens.width)
-    top, bottom = _neighbours(rows, lens.height)
+    seen = in_sight(np.where(in_front[:, None], uv, np.nan), depth_m, depth, tolerance=tolerance)
+    return np.where(seen, np.uint8(_VISIBLE), np.uint8(_OCCLUDED))
+
+
+def in_sight(
+    uv: NDArray[np.floating], depth_m: NDArray[np.floating], depth: NDArray[np.float32], *, tolerance: float = 0.01
+) -> NDArray[np.bool_]:
+    """Return for each projected point whether it is in the image and nothing stands before it.
+
+    A point is held against the farthest of the four pixels around it: on a plane 1 / z is linear in the image, so a
+    point of the plane is never farther than all four, at whatever slope. At silhouettes this errs towards visible.
+
+    Args:
+        uv: (n, 2), normalised image coordinates; NaN is out of sight.
+        depth_m: (n,), the points' planar z, metres; inf for the sky.
+        depth: (height, width) float32, planar z of what the camera sees, metres, inf where nothing was hit.
+        tolerance: how much farther than the depth a point may be, as a fraction of it.
+
+    Returns:
+        (n,) bool.
+    """
+    height, width = depth.shape
+    inside = np.flatnonzero((uv >= 0.0).all(axis=1) & (uv <= 1.0).all(axis=1))
+    left, right = _neighbours(uv[inside, 0] * width - 0.5, width)
+    top, bottom = _neighbours(uv[inside, 1] * height - 0.5, height)
     farthest = np.maximum(
         np.maximum(depth[top, left], depth[top, right]), np.maximum(depth[bottom, left], depth[bottom, right])
     )
-    seen = depth_m[inside] <= farthest.astype(np.float64) * (1.0 + tolerance)
-    result[inside[seen]] = _VISIBLE
-    return result
+    seen = np.zeros(len(uv), np.bool_)
+    seen[inside] = depth_m[inside] <= farthest.astype(np.float64) * (1.0 + tolerance)
+    return seen
 
 
 def _neighbours(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

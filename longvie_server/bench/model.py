@@ -271,7 +271,13 @@ def _run(world: LongVie2WorldModel, state: WorldState, controls: ControlClip, cl
 
 def _operations(pipeline: LongVie2Pipeline, state: WorldState, controls: ControlClip) -> tuple[int, int]:
     """Linear and attention operations of a pass whose clip and prompt were seen before."""
-    clip = ClipInput(image=state.image, dense=controls.dense, sparse=controls.sparse, history=state.history)
+    clip = ClipInput(
+        image=state.image,
+        dense=controls.dense,
+        sparse=controls.sparse,
+        history=state.history,
+        points=controls.points,
+    )
     transformer = pipeline.transformer
     given = pipeline.prepare(clip, text=pipeline.encode_prompt("a"), negative_text=None).to(transformer.dtype)
     latents = torch.zeros_like(given.image_latents[:, 4:])

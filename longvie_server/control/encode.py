@@ -1,4 +1,4 @@
-"""Geometry of one clip in, the two control videos of that clip out."""
+"""Geometry of one clip in, the two control videos of that clip out, and the points as numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import ShapeMismatch
+from bridge.geometry.visibility import in_sight
 from bridge.tick import DepthRange
 
 from ..world_model.interface import ControlClip
@@ -15,11 +16,11 @@ from .dense import encode_dense
 from .resize import resize_bicubic
 from .sparse import SparsePainter
 
-__all__ = ["encode_controls", "track_z"]
+__all__ = ["encode_controls", "seen_points", "track_z"]
 
 
 def encode_controls(geometry: ClipGeometry, depth_range: DepthRange, *, height: int, width: int) -> ControlClip:
-    """Return the control videos of a clip.
+    """Return the controls of a clip.
 
     Args:
         geometry: of 81 ticks; its depth is at the model's size.
@@ -42,7 +43,24 @@ def encode_controls(geometry: ClipGeometry, depth_range: DepthRange, *, height: 
     sparse = np.empty((len(painter), height, width, 3), dtype=np.uint8)
     for frame, canvas in zip(sparse, painter, strict=True):
         frame[...] = resize_bicubic(canvas, height=height, width=width)
-    return ControlClip(dense=dense, sparse=sparse)
+    return ControlClip(dense=dense, sparse=sparse, points=seen_points(geometry))
+
+
+def seen_points(geometry: ClipGeometry) -> NDArray[np.float32]:
+    """Return where the followed points are seen, (frames, points, 2) float32, NaN where one is not: see `in_sight`.
+
+    The videos show hidden points like others, and farther ones on top. Whoever wants to know what moved where cannot
+    tell from them.
+    """
+    seen = np.stack(
+        [
+            drawn & in_sight(uv, depth_m, depth)
+            for uv, depth_m, drawn, depth in zip(
+                geometry.track_uv, geometry.track_depth_m, geometry.track_drawn, geometry.depth_m, strict=True
+            )
+        ]
+    )
+    return np.where(seen[:, :, None], geometry.track_uv, np.float32(np.nan))
 
 
 def track_z(geometry: ClipGeometry, depth_range: DepthRange, dense: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -79,7 +79,7 @@ _MODEL: Final = {
     "wrong_controls": _ModelRow(lambda own, other: other),
     # What the encoders paint where there is no depth, and no point.
     "dense_only": _ModelRow(lambda own, other: ControlClip(own.dense, np.zeros_like(own.sparse))),
-    "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse)),
+    "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse, own.points)),
 }
 TRIVIAL_ROWS: Final = tuple(_TRIVIAL)
 """Rows that need no model."""

@@ -58,8 +58,9 @@ def held_out_scene(number: int, *, clips: int, height: int, width: int, cache: P
         _render(number, clips=clips, height=height, width=width, folder=folder)
     text = json.loads(mark.read_text())
     rgb, dense, sparse = (np.load(folder / f"{plane}.npy", allow_pickle=False) for plane in _PLANES)
-    controls = tuple(ControlClip(dense[k], sparse[k]) for k in range(clips))
     truths = tuple(ClipTruth.load(folder, k) for k in range(clips))
+    seen = [(truth.tracks / np.array([width, height])).astype(np.float32) for truth in truths]
+    controls = tuple(ControlClip(dense[k], sparse[k], seen[k]) for k in range(clips))
     return HeldOutScene(text["name"], text["caption"], rgb, controls, truths)
 
 

@@ -1,7 +1,7 @@
 """Scenes as latents: all that the denoiser is trained on, encoded once.
 
 In: a scene store, and a pipeline whose VAE is trained. Out: one safetensors file per scene, float16. What the VAE makes
-of a first frame and the zeros behind it soon stops changing, so only its first `HEAD` latent frames are kept.
+of a frame and the zeros behind it soon stops changing, so only its first `HEAD` latent frames are kept.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from torch import Tensor
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS, HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
+from ..world_model.longvie2.carry import carry
 from ..world_model.longvie2.encoders import encode_image
 from ..world_model.longvie2.vae import (
     MASK_CHANNELS,
     decode_video,
+    encode_carried,
     encode_condition,
     encode_video,
     to_pixels,
@@ -38,6 +40,7 @@ __all__ = [
     "HEAD",
     "ClipLatents",
     "SceneLatents",
+    "encode_first",
     "encode_head",
     "encode_history",
     "encode_scene",
@@ -63,6 +66,7 @@ class ClipLatents:
     Args:
         truth, dense, sparse: (z, frames, h, w), normalised latents of the three videos.
         image_head: (variants, z, HEAD, h, w), of the first frame followed by zeros; the first variant is not spoilt.
+        carried: (variants, 4 + z, frames, h, w), the condition of the first frame carried along by the points.
         dense_head, sparse_head: (z, HEAD, h, w).
         history: (variants, z, 2, h, w); None for a scene's first clip.
         image: (variants, tokens, image_dim), the image encoder's.
@@ -72,6 +76,7 @@ class ClipLatents:
     dense: Tensor
     sparse: Tensor
     image_head: Tensor
+    carried: Tensor
     dense_head: Tensor
     sparse_head: Tensor
     image: Tensor
@@ -145,6 +150,7 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 dense=videos[1],
                 sparse=videos[2],
                 image_head=torch.stack([encode_head(pipeline, v[-1:]) for v in variants]),
+                carried=torch.stack([encode_first(pipeline, v[-1], scene.points[number]) for v in variants]),
                 dense_head=encode_head(pipeline, scene.dense[number][:1]),
                 sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
                 image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),
@@ -197,6 +203,12 @@ def encode_history(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Ten
 def image_features(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tensor:
     """Return the image encoder's (1, tokens, image_dim) of one frame, (1, height, width, 3)."""
     return encode_image(pipeline.image_encoder, _video(pipeline, image)[:, :, 0]).cpu()
+
+
+@torch.no_grad()
+def encode_first(pipeline: LongVie2Pipeline, image: NDArray[np.uint8], points: NDArray[np.float32]) -> Tensor:
+    """Return the condition, (4 + z, frames, h, w), of a first frame, (height, width, 3), carried by its points."""
+    return encode_carried(pipeline.vae, carry(image, points))[0].cpu()
 
 
 @torch.no_grad()

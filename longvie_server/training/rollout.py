@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,11 +24,20 @@ from bridge.tick import HISTORY_FRAMES
 from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, to_pixels
-from .latents import ClipLatents, SceneLatents, encode_head, encode_history, expand_head, image_features
+from .latents import (
+    ClipLatents,
+    SceneLatents,
+    encode_first,
+    encode_head,
+    encode_history,
+    expand_head,
+    image_features,
+)
+from .store import SceneStore
 
 __all__ = ["Rollout", "roll_out", "roll_out_all", "with_rollout"]
 
-_FIELDS: Final = ("image_head", "history", "image")
+_FIELDS: Final = ("image_head", "carried", "history", "image")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +47,8 @@ class Rollout:
     Args:
         name: the scene's.
         latents: per clip, (z, frames, h, w), normalised.
-        conditions: per clip from the second on, by name: `image_head`, `history`, `image` as `ClipLatents` has them, of
-            one variant each.
+        conditions: per clip from the second on, by name: `image_head`, `carried`, `history`, `image` as `ClipLatents`
+            has them, of one variant each.
     """
 
     name: str
@@ -64,19 +75,27 @@ class Rollout:
 
 
 def roll_out_all(
-    pipeline: LongVie2Pipeline, latents: Path, folder: Path, names: Sequence[str], *, steps: int
+    pipeline: LongVie2Pipeline, store: SceneStore, latents: Path, folder: Path, names: Sequence[str], *, steps: int
 ) -> Iterator[str]:
     """Roll out the scenes that were not yet, yielding every name; several processes may share the names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (folder / f"{name}.safetensors").exists():
-            roll_out(pipeline, SceneLatents.load(latents / f"{name}.safetensors"), steps=steps).save(folder)
+            scene = SceneLatents.load(latents / f"{name}.safetensors")
+            roll_out(pipeline, scene, store.load(name).points, steps=steps).save(folder)
         yield name
 
 
 @torch.no_grad()
-def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, *, steps: int) -> Rollout:
-    """Return what the model makes of a scene, from its first frame alone; the noise depends on the scene's name."""
+def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, points: NDArray[np.float32], *, steps: int) -> Rollout:
+    """Return what the model makes of a scene, from its first frame alone; the noise depends on the scene's name.
+
+    Args:
+        pipeline: the model.
+        scene: encoded.
+        points: (clips, 81, points, 2), the scene's.
+        steps: of denoising.
+    """
     text = pipeline.encode_prompt(scene.caption)
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
     latents: list[Tensor] = []
@@ -87,11 +106,12 @@ def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, *, steps: int) -> 
             conditions.append(
                 {
                     "image_head": encode_head(pipeline, frames[-1:])[None],
+                    "carried": encode_first(pipeline, frames[-1], points[number])[None],
                     "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
                     "image": image_features(pipeline, frames[-1:]),
                 }
             )
-        given = conditions[-1] if number else {"image_head": clip.image_head[:1], "image": clip.image[:1]}
+        given = conditions[-1] if number else {"carried": clip.carried[:1], "image": clip.image[:1]}
         latents.append(_generate(pipeline, clip, given, text, seed, steps))
     return Rollout(scene.name, tuple(latents), tuple(conditions))
 
@@ -128,7 +148,7 @@ def _generate(
             text=text.to(device),
             negative_text=None,
             image=given["image"].float().to(device),
-            image_latents=joined(mask, expand_head(given["image_head"][0], total)),
+            image_latents=joined(given["carried"][0]),
             dense=joined(clip.dense, mask, expand_head(clip.dense_head, total)),
             sparse=joined(clip.sparse, mask, expand_head(clip.sparse_head, total)),
             history=history,

@@ -73,6 +73,7 @@ def render_scene(scene: Scene, *, first_tick: int, clips: int, height: int, widt
         rgb=np.concatenate([captured[0].rgb[:1], *(clip.rgb[1:] for clip in captured)]),
         dense=np.stack([c.dense for c in controls]),
         sparse=np.stack([c.sparse for c in controls]),
+        points=np.stack([c.points for c in controls if c.points is not None]),
     )
 
 

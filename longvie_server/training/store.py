@@ -1,7 +1,8 @@
 """Rendered scenes on disk: what training reads, and nothing of how it was rendered.
 
-One folder per scene: `rgb.npy`, `dense.npy`, `sparse.npy` (uint8, memory-mapped when read), and `scene.json`, written
-last, which marks the scene as whole. Rendering may add scenes while a training that was opened earlier reads others.
+One folder per scene: `rgb.npy`, `dense.npy`, `sparse.npy` (uint8) and `points.npy` (float32), memory-mapped when read,
+and `scene.json`, written last, which marks the scene as whole. Rendering may add scenes while a training that was
+opened earlier reads others.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 __all__ = ["SceneRecord", "SceneStore", "StoredScene"]
 
 _MARK: Final = "scene.json"
-_PLANES: Final = ("rgb", "dense", "sparse")
+_PLANES: Final = ("rgb", "dense", "sparse", "points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,17 @@ class StoredScene:
         rgb: (1 + 80 * clips, height, width, 3) uint8, the truth.
         dense: (clips, 81, height, width) uint8.
         sparse: (clips, 81, height, width, 3) uint8.
+        points: (clips, 81, points, 2) float32, as in `ControlClip`.
 
     Raises:
-        ShapeMismatch: the three do not belong together.
+        ShapeMismatch: the four do not belong together.
     """
 
     record: SceneRecord
     rgb: NDArray[np.uint8]
     dense: NDArray[np.uint8]
     sparse: NDArray[np.uint8]
+    points: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         _, height, width, _ = self.rgb.shape
@@ -64,12 +67,14 @@ class StoredScene:
             "rgb": (1 + CLIP_STRIDE * clips, height, width, 3),
             "dense": (clips, CLIP_TICKS, height, width),
             "sparse": (clips, CLIP_TICKS, height, width, 3),
+            "points": (clips, CLIP_TICKS, *self.points.shape[2:3], 2),
         }
         for name in _PLANES:
             array = getattr(self, name)
-            if array.shape != want[name] or array.dtype != np.uint8:
+            kind = np.float32 if name == "points" else np.uint8
+            if array.shape != want[name] or array.dtype != kind:
                 raise ShapeMismatch(
-                    f"must be {want[name]} uint8",
+                    f"must be {want[name]} {kind.__name__}",
                     field=f"{self.record.name}.{name}",
                     value=f"{array.shape} {array.dtype}",
                     remedy="Delete the scene's folder and render it again.",

@@ -114,7 +114,10 @@ def train_tiny(config: TinyConfig) -> Path:
 
 def _fresh(config: TinyConfig) -> LongVie2Pipeline:
     """The weights that the trainings begin with."""
-    return build(config.model, seed=config.seed) if config.start is None else load_checkpoint(config.start)
+    pipeline = build(config.model, seed=config.seed) if config.start is None else load_checkpoint(config.start)
+    # What the latents' conditions are made of, whatever a start was trained on.
+    pipeline.register_to_config(carries_first_frame=True)
+    return pipeline
 
 
 def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> WorldConfig:
@@ -156,7 +159,8 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     roller.register_modules(vae=pipeline.vae)
     if (run / STATE_FILE).exists():
         load_average(roller.transformer, run)
-    made = roll_out_all(roller, latents, folder, picked, steps=config.inference_steps)
+    store = SceneStore(config.folder / "scenes")
+    made = roll_out_all(roller, store, latents, folder, picked, steps=config.inference_steps)
     for _ in track(made, "rolling out", total=len(picked)):
         pass
     return folder

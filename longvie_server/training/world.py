@@ -45,7 +45,8 @@ class WorldConfig:
         shift: of the noise levels, the sampler's.
         pure_share: of the samples, that start at pure noise: where a clip takes one step, all is decided there.
         spoilt_share: of the samples, whose first frame (and history) is spoilt.
-        drop_dense, drop_sparse: share of the samples without that control.
+        drop_dense, drop_sparse: share of the samples without that control; without sparse, there are no points either.
+        drop_points: share of the others that have the sparse video alone, as the official inputs do.
         dense_scale: lowest factor on the dense branch's tokens; half of the samples draw one, so that dense, which
             is the easier signal, does not push the sparse one aside.
     """
@@ -64,7 +65,8 @@ class WorldConfig:
     pure_share: float = 0.9
     spoilt_share: float = 0.4
     drop_dense: float = 0.08
-    drop_sparse: float = 0.2
+    drop_sparse: float = 0.1
+    drop_points: float = 0.1
     dense_scale: float = 0.3
     seed: int = 2
     check_every: int = 100
@@ -155,24 +157,28 @@ class WorldData:
         self, clip: ClipLatents, config: WorldConfig, frames: list[int], generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
         """Truth, condition, dense, sparse, history and image features of one clip."""
-        spoilt, no_dense, no_sparse, which = torch.rand(4, generator=generator).tolist()
+        spoilt, no_dense, no_sparse, no_points, which = torch.rand(5, generator=generator).tolist()
         variant = 1 + int(which * (clip.image_head.shape[0] - 1)) if spoilt < config.spoilt_share else 0
         dense, dense_head, sparse, sparse_head = self._none
         if no_dense >= config.drop_dense:
             dense, dense_head = clip.dense, clip.dense_head
         # Never both: a clip without any control is another task.
-        if no_sparse >= config.drop_sparse or no_dense < config.drop_dense:
+        followed = no_sparse >= config.drop_sparse or no_dense < config.drop_dense
+        if followed:
             sparse, sparse_head = clip.sparse, clip.sparse_head
         total = clip.truth.shape[1]
         mask = torch.zeros(MASK_CHANNELS, total, *clip.truth.shape[2:])
         mask[:, 0] = 1
+        condition = [clip.carried[variant]]
+        if not followed or no_points < config.drop_points:
+            condition = [mask, expand_head(clip.image_head[variant], total)]
 
         def select(*parts: Tensor) -> Tensor:
             return torch.cat([part.float()[:, frames] for part in parts])
 
         return (
             select(clip.truth),
-            select(mask, expand_head(clip.image_head[variant], total)),
+            select(*condition),
             select(dense, mask, expand_head(dense_head, total)),
             select(sparse, mask, expand_head(sparse_head, total)),
             None if clip.history is None else clip.history[variant].float(),

@@ -40,15 +40,18 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlClip:
-    """The two control videos of one clip.
+    """The two control videos of one clip, and the points that the second shows.
 
     Args:
         dense: (frames=81, height, width) uint8, near is black; the model sees it as three equal channels.
         sparse: (frames=81, height, width, 3) uint8, coloured rectangles on black.
+        points: (frames=81, points, 2) float32, where the followed points are seen, normalised image coordinates, NaN
+            where one is not. None where only videos are known. LongVie's own weights do not ask for them.
     """
 
     dense: NDArray[np.uint8]
     sparse: NDArray[np.uint8]
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.dense.ndim != 3 or self.dense.dtype != np.uint8 or self.dense.shape[0] != CLIP_TICKS:
@@ -64,6 +67,14 @@ class ControlClip:
                 field="controls.sparse",
                 value=f"{self.sparse.shape} {self.sparse.dtype}",
                 remedy="Encode it for the size of the dense video.",
+            )
+        points = self.points
+        if points is not None and (points.shape != (CLIP_TICKS, points.size // CLIP_TICKS // 2, 2)):
+            raise ShapeMismatch(
+                f"must be ({CLIP_TICKS}, points, 2)",
+                field="controls.points",
+                value=points.shape,
+                remedy="Encode a whole clip of ticks.",
             )
 
 

@@ -122,6 +122,7 @@ class LongVie2Config:
 
     Args:
         height, width: of the frames, pixels.
+        carries_first_frame: see `LongVie2Pipeline`.
         num_inference_steps, guidance_scale, shift: of the sampler.
         negative_prompt: read at guidance other than 1.
         transformer, vae, text_encoder, image_encoder: sizes of the parts.
@@ -133,6 +134,7 @@ class LongVie2Config:
     guidance_scale: float
     shift: float
     negative_prompt: str
+    carries_first_frame: bool = False
     transformer: TransformerSize = field(default_factory=TransformerSize)
     vae: VaeSize | BlockVaeSize = field(default_factory=VaeSize)
     text_encoder: TextEncoderSize = field(default_factory=TextEncoderSize)
@@ -157,6 +159,7 @@ TINY = LongVie2Config(
     guidance_scale=1.0,
     shift=5.0,
     negative_prompt="",
+    carries_first_frame=True,
     transformer=TransformerSize(
         patch_size=(1, 1, 1),
         num_attention_heads=6,
@@ -229,4 +232,5 @@ def build(config: LongVie2Config, *, seed: int, tokenizer: PreTrainedTokenizerBa
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
         negative_prompt=config.negative_prompt,
+        carries_first_frame=config.carries_first_frame,
     )

@@ -22,11 +22,21 @@ from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderMo
 from bridge.errors import ShapeMismatch
 
 from ..interface import StepEvent, StepFrames, StepProgress
+from .carry import carry
 from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from .transformer import LongVie2Transformer3DModel
-from .vae import VideoVae, decode_stream, encode_condition, encode_video, latent_frames, to_pixels, to_video
+from .vae import (
+    VideoVae,
+    decode_stream,
+    encode_carried,
+    encode_condition,
+    encode_video,
+    latent_frames,
+    to_pixels,
+    to_video,
+)
 
 __all__ = ["ClipDefaults", "ClipInput", "LongVie2Pipeline"]
 
@@ -40,6 +50,7 @@ class ClipInput:
         dense: (frames, height, width) or (frames, height, width, 3) uint8.
         sparse: (frames, height, width, 3) uint8.
         history: (n, height, width, 3) uint8, the last frames of the clip before, `image` being the very last; or None.
+        points: (frames, points, 2) float32, where the followed points are seen, as in `ControlClip`; or None.
 
     Raises:
         ShapeMismatch: the sizes differ, or frames is not 4k + 1.
@@ -49,6 +60,7 @@ class ClipInput:
     dense: NDArray[np.uint8]
     sparse: NDArray[np.uint8]
     history: NDArray[np.uint8] | None = None
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         frames, height, width = self.sparse.shape[:3]
@@ -59,6 +71,8 @@ class ClipInput:
         }
         if self.history is not None:
             wanted["history"] = (self.history.shape, (self.history.shape[0], height, width, 3))
+        if self.points is not None:
+            wanted["points"] = (self.points.shape, (frames, *self.points.shape[1:2], 2))
         for field, (got, want) in wanted.items():
             if got != want:
                 raise ShapeMismatch(f"must be {want}", field=field, value=got, remedy="Give all videos one size.")
@@ -86,6 +100,8 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         scheduler: flow-matching Euler; its shift is part of its config.
         height, width: of the frames that the checkpoint was trained for, pixels.
         num_inference_steps, guidance_scale, negative_prompt: defaults of a clip.
+        carries_first_frame: whether a clip's condition is its first frame carried along by the followed points, where
+            they are given, and not the first frame followed by zeros.
     """
 
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
@@ -109,6 +125,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         num_inference_steps: int = 50,
         guidance_scale: float = 5.0,
         negative_prompt: str = "",
+        carries_first_frame: bool = False,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -125,6 +142,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             negative_prompt=negative_prompt,
+            carries_first_frame=carries_first_frame,
         )
 
     @property
@@ -140,6 +158,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         prompt: str,
         *,
         history: NDArray[np.uint8] | None = None,
+        points: NDArray[np.float32] | None = None,
         negative_prompt: str | None = None,
         seed: int = 0,
         num_inference_steps: int | None = None,
@@ -148,12 +167,12 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         """Return a clip, (frames, height, width, 3) uint8.
 
         Args:
-            image, dense, sparse, history: see `ClipInput`.
+            image, dense, sparse, history, points: see `ClipInput`.
             prompt, negative_prompt: what the video shows, and what not; None is the checkpoint's own.
             seed: of the unified noise; keep it from clip to clip.
             num_inference_steps, guidance_scale: None is the checkpoint's own.
         """
-        clip = ClipInput(image=image, dense=dense, sparse=sparse, history=history)
+        clip = ClipInput(image=image, dense=dense, sparse=sparse, history=history, points=points)
         guidance = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         events = self.generate(
             clip,
@@ -245,6 +264,9 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         # Three first frames and two videos, each a batch of its own kind.
         first = encode_condition(self.vae, torch.cat([image, dense[:, :, :1], sparse[:, :, :1]]), dense.shape[2])
         videos = encode_video(self.vae, torch.cat([dense, sparse]))
+        image_latents = first[:1]
+        if clip.points is not None and self.config.carries_first_frame:
+            image_latents = encode_carried(self.vae, carry(clip.image, clip.points))
         history = None
         if clip.history is not None:
             # Of 8 frames the VAE sees the first 5: two latents. The last three never enter, as in training.
@@ -254,7 +276,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
             text=text.to(device),
             negative_text=None if negative_text is None else negative_text.to(device),
             image=image_features.to(device),
-            image_latents=first[:1],
+            image_latents=image_latents,
             dense=torch.cat([videos[:1], first[1:2]], dim=1),
             sparse=torch.cat([videos[1:], first[2:]], dim=1),
             history=history,

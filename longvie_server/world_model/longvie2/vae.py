@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from bridge.errors import ShapeMismatch
 
 from . import framewise_vae
 from .block_vae import TIME_FACTOR, BlockAutoencoder
+from .carry import CarriedFrame
 
 __all__ = [
     "VideoVae",
@@ -28,6 +30,7 @@ __all__ = [
     "decode_stream",
     "decode_video",
     "denormalise",
+    "encode_carried",
     "encode_condition",
     "encode_mean",
     "encode_video",
@@ -111,6 +114,21 @@ def encode_condition(vae: VideoVae, image: Tensor, frames: int) -> Tensor:
     mask = torch.zeros_like(latents[:, :1]).repeat(1, MASK_CHANNELS, 1, 1, 1)
     mask[:, :, 0] = 1
     return torch.cat([mask, latents], dim=1)
+
+
+def encode_carried(vae: VideoVae, carried: CarriedFrame) -> Tensor:
+    """Return the condition of a first frame that was carried along: how much of a place is known, and the latents.
+
+    Returns:
+        (1, 4 + z, 1 + k, h, w). A latent frame has four frames, and a mask channel for each: the share of the place's
+        pixels that are known in it. The first latent frame has one frame, and it is known.
+    """
+    latents = encode_video(vae, to_video(carried.video, device=vae.device, dtype=vae.dtype))
+    factor = vae.config.scale_factor_spatial
+    known = torch.from_numpy(carried.known).to(latents)
+    share = F.avg_pool2d(known[:, None], factor)[:, 0]
+    mask = torch.cat([share[:1].expand(MASK_CHANNELS, -1, -1), share[1:]]).unflatten(0, (-1, MASK_CHANNELS))
+    return torch.cat([mask.transpose(0, 1)[None], latents], dim=1)
 
 
 def decode_stream(vae: VideoVae, latents: Tensor, *, chunk: int = 1) -> Iterator[Tensor]:

@@ -125,7 +125,13 @@ class LongVie2WorldModel:
         return self._step(state, controls)
 
     def _step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
-        clip = ClipInput(image=state.image, dense=controls.dense, sparse=controls.sparse, history=state.history)
+        clip = ClipInput(
+            image=state.image,
+            dense=controls.dense,
+            sparse=controls.sparse,
+            history=state.history,
+            points=controls.points,
+        )
         negative = state.negative_prompt
         if negative is None:
             negative = self.pipeline.defaults.negative_prompt

@@ -79,6 +79,23 @@ def test_lost_points_leave_no_trace() -> None:
     assert not lost[10, 17, 18:24].any()
 
 
+def test_points_are_given_where_they_are_seen() -> None:
+    clip = geometry()
+    clip.depth_m[5, :, 20:] = 1.5  # a wall: before the points at 2 m and in the sky, behind the one at 1 m
+    clip.track_drawn[7, 0] = False
+    points = encode_controls(clip, RANGE, height=24, width=40).points
+    assert points is not None
+    assert points.dtype == np.float32
+    seen = np.isfinite(points).all(axis=2)
+    assert seen[[0, 5, 7, 40]].tolist() == [
+        [True, True, True, True],
+        [True, False, True, False],
+        [False, True, True, True],
+        [True, True, True, True],
+    ]
+    np.testing.assert_array_equal(points[seen], clip.track_uv[seen])
+
+
 def test_depth_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeMismatch, match="nearest neighbour"):
         encode_controls(geometry(), RANGE, height=48, width=80)

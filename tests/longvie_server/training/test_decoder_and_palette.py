@@ -51,6 +51,7 @@ def _scene(seed: int) -> StoredScene:
         rgb=rgb,
         dense=np.zeros((1, 81, 16, 16), np.uint8),
         sparse=np.zeros((1, 81, 16, 16, 3), np.uint8),
+        points=np.zeros((1, 81, 4, 2), np.float32),
     )
 
 

@@ -18,6 +18,7 @@ def _scene(seed: int = 3) -> StoredScene:
         rgb=random.integers(0, 256, (161, 8, 16, 3)).astype(np.uint8),
         dense=random.integers(0, 256, (2, 81, 8, 16)).astype(np.uint8),
         sparse=random.integers(0, 256, (2, 81, 8, 16, 3)).astype(np.uint8),
+        points=random.random((2, 81, 6, 2), np.float32),
     )
 
 
@@ -29,7 +30,7 @@ def test_a_scene_comes_back_as_it_was(tmp_path: Path) -> None:
     assert store.names() == ["street-00000003"]
     loaded = store.load("street-00000003")
     assert loaded.record == scene.record
-    for plane in ("rgb", "dense", "sparse"):
+    for plane in ("rgb", "dense", "sparse", "points"):
         np.testing.assert_array_equal(getattr(loaded, plane), getattr(scene, plane))
 
 
@@ -51,4 +52,4 @@ def test_a_half_written_scene_is_not_seen(tmp_path: Path) -> None:
 def test_planes_that_do_not_belong_together_are_refused() -> None:
     scene = _scene()
     with pytest.raises(ShapeMismatch, match="dense"):
-        StoredScene(scene.record, scene.rgb, scene.dense[:1], scene.sparse)
+        StoredScene(scene.record, scene.rgb, scene.dense[:1], scene.sparse, scene.points)

@@ -80,6 +80,7 @@ def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig)
     more = with_rollout(scene, rollout)
     assert more.clips[0] is scene.clips[0]
     assert more.clips[1].image_head.shape[0] == scene.clips[1].image_head.shape[0] + 1
+    assert more.clips[1].carried.shape[0] == scene.clips[1].carried.shape[0] + 1
     assert scene.clips[1].history is not None
     assert more.clips[1].history is not None
     assert torch.equal(more.clips[1].history[:-1], scene.clips[1].history)

@@ -1,0 +1,132 @@
+"""A first frame that its points take along: by hand, and against a picture that is known everywhere."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from miniature import HEIGHT, MINIATURE, WIDTH
+from numpy.typing import NDArray
+
+from bridge.errors import ShapeMismatch
+from bridge.geometry.seeds import seed_uv
+from longvie_server.world_model.longvie2 import build
+from longvie_server.world_model.longvie2.carry import CarriedFrame, carry
+from longvie_server.world_model.longvie2.pipeline import ClipInput
+from longvie_server.world_model.longvie2.vae import encode_carried, encode_video, to_video
+
+SEEDS = seed_uv(144, 80)
+
+
+def picture(height: int = 80, width: int = 144) -> NDArray[np.uint8]:
+    """Smooth, and different everywhere."""
+    noise = np.random.default_rng(5).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: float = 1.0) -> NDArray[np.float32]:
+    """The grid, moved by so much of the picture per frame, and drawn apart from the middle."""
+    seeds = SEEDS.astype(np.float32)
+    steps = np.arange(frames, dtype=np.float32)[:, None, None]
+    points = (seeds - 0.5) * np.float32(zoom) ** steps + 0.5 + steps * np.array([across, down], np.float32)
+    return np.where(((points >= 0) & (points < 1)).all(axis=2)[:, :, None], points, np.float32(np.nan))
+
+
+def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
+    image = picture()
+    carried = carry(image, moved_points(3, across=4 / 144, down=2 / 80))
+    assert np.array_equal(carried.video[0], image)
+    assert carried.known[0].all()
+    inner = (slice(12, 70), slice(16, 130))
+    moved = np.roll(image, (4, 8), axis=(0, 1))
+    assert carried.known[2][inner].all()
+    assert np.abs(carried.video[2][inner].astype(int) - moved[inner].astype(int)).max() <= 2
+
+
+def test_what_comes_nearer_stays_whole() -> None:
+    image = picture()
+    carried = carry(image, moved_points(3, zoom=1.5))
+    magnified = cv2.resize(image, None, fx=2.25, fy=2.25, interpolation=cv2.INTER_CUBIC)
+    magnified = magnified[50 : 50 + 80, 90 : 90 + 144]
+    inner = (slice(8, 72), slice(10, 134))
+    assert carried.known[2][inner].mean() > 0.95
+    # Half a pixel here is 7 of 255; the picture that was not moved is off by more than 60.
+    assert np.abs(carried.video[2][inner].astype(int) - magnified[inner].astype(int)).mean() < 10
+
+
+def test_places_that_no_point_reaches_are_unknown_and_have_the_colours_beside_them() -> None:
+    image = np.full((80, 144, 3), 40, np.uint8)
+    image[:, 72:] = 200
+    points = moved_points(2)
+    points[1, SEEDS[:, 0] > 0.8] = np.nan
+    carried = carry(image, points)
+    assert not carried.known[1][:, 124:].any()
+    assert carried.known[1][10:70, 10:110].all()
+    assert np.abs(carried.video[1].astype(int) - image.astype(int)).max() <= 12
+
+
+def test_without_a_point_nothing_is_known() -> None:
+    points = np.full((2, 2500, 2), np.nan, np.float32)
+    carried = carry(picture(), points)
+    assert not carried.known[1].any()
+    assert (carried.video[1] == 127).all()
+
+
+def test_a_point_that_was_not_seen_at_first_says_nothing() -> None:
+    points = moved_points(2)
+    points[0] = np.nan
+    assert not carry(picture(), points).known[1].any()
+
+
+def test_the_order_of_points_is_free() -> None:
+    points = moved_points(2, across=0.013)
+    mixed = points[:, np.random.default_rng(1).permutation(points.shape[1])]
+    one, other = carry(picture(), points), carry(picture(), mixed)
+    assert np.array_equal(one.known, other.known)
+    assert np.abs(one.video.astype(int) - other.video.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(5, 10), (5, 10, 3)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeMismatch, match="points"):
+        carry(picture(), np.zeros(shape, np.float32))
+
+
+def test_a_mask_channel_stands_for_a_frame_and_counts_known_pixels() -> None:
+    pipeline = build(MINIATURE, seed=0)
+    video = np.random.default_rng(2).integers(0, 256, (9, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    known = np.zeros((9, HEIGHT, WIDTH), np.bool_)
+    known[0] = True
+    known[6, :16, :8] = True
+    condition = encode_carried(pipeline.vae, CarriedFrame(video, known))
+    assert condition.shape == (1, 4 + 8, 3, HEIGHT // 16, WIDTH // 16)
+    assert torch.equal(condition[:, 4:], encode_video(pipeline.vae, to_video(video)))
+    mask = torch.zeros(4, 3, HEIGHT // 16, WIDTH // 16)
+    mask[:, 0] = 1
+    mask[1, 2, 0, 0] = 0.5
+    assert torch.equal(condition[0, :4], mask)
+
+
+def test_a_clip_with_points_has_the_carried_condition_and_one_without_has_not() -> None:
+    pipeline = build(MINIATURE, seed=0)
+    image = picture(HEIGHT, WIDTH)
+    black = np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
+    points = moved_points(9, across=0.01)
+    text = pipeline.encode_prompt("")
+    conditions = [
+        pipeline.prepare(ClipInput(image, black, black, points=p), text=text, negative_text=None)
+        for p in (points, None)
+    ]
+    assert torch.equal(conditions[0].image_latents, encode_carried(pipeline.vae, carry(image, points)))
+    assert not torch.equal(conditions[0].image_latents[:, 4:, 1:], conditions[1].image_latents[:, 4:, 1:])
+    assert (conditions[1].image_latents[:, :4, 1:] == 0).all()
+    pipeline.register_to_config(carries_first_frame=False)
+    same = pipeline.prepare(ClipInput(image, black, black, points=points), text=text, negative_text=None)
+    assert torch.equal(same.image_latents, conditions[1].image_latents)
+
+
+def test_points_of_another_number_of_frames_are_refused() -> None:
+    black = np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
+    with pytest.raises(ShapeMismatch, match="points"):
+        ClipInput(picture(HEIGHT, WIDTH), black, black, points=moved_points(5))
