@@ -6,7 +6,15 @@ renderer or engine does.
 
 from .capture import CapturedClip, capture_clip
 from .engine import BuiltinEngine
-from .families import EVALUATION_FAMILIES, FAMILIES, TRAINING_FAMILIES, evaluation_scene, make_scene, training_scene
+from .families import (
+    EVALUATION_FAMILIES,
+    FAMILIES,
+    TRAINING_FAMILIES,
+    evaluation_scene,
+    make_scene,
+    training_family,
+    training_scene,
+)
 from .rendering import RenderedFrame, Renderer, View
 from .scene import Instance, Scene
 from .tracking import FollowedGrid
@@ -26,5 +34,6 @@ __all__ = [
     "capture_clip",
     "evaluation_scene",
     "make_scene",
+    "training_family",
     "training_scene",
 ]

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from bridge.tick import CLIP_STRIDE
-from engine_plugins.builtin import Renderer, Scene, capture_clip, training_scene
+from engine_plugins.builtin import Renderer, Scene, capture_clip, training_family, training_scene
 
 from ..control.clip_geometry import ClipGeometry
 from ..control.dense import measure_depth_range
 from ..control.encode import encode_controls
-from .store import SceneRecord, SceneStore, StoredScene
+from .store import SceneRecord, SceneStore, StoredScene, scene_name
 
 __all__ = ["ScenesConfig", "render_scene", "render_scenes"]
 
@@ -79,11 +79,11 @@ def render_scene(scene: Scene, *, first_tick: int, clips: int, height: int, widt
 
 def _render_one(config: ScenesConfig, seed: int) -> str:
     store = SceneStore(config.folder)
-    scene = training_scene(seed)
-    record = SceneRecord(scene.family, scene.seed, config.clips, scene.caption)
-    if record not in store:
+    name = scene_name(training_family(seed), seed)
+    if name not in store:
+        scene = training_scene(seed)
         # Where in its endless camera path a scene is entered is part of the seed.
         first_tick = int(np.random.default_rng([seed, 1]).integers(0, 4000))
         size = {"height": config.height, "width": config.width}
         store.save(render_scene(scene, first_tick=first_tick, clips=config.clips, **size))
-    return record.name
+    return name

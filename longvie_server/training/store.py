@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from bridge.errors import InvalidValue, ShapeMismatch
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
-__all__ = ["SceneRecord", "SceneStore", "StoredScene"]
+__all__ = ["SceneRecord", "SceneStore", "StoredScene", "scene_name"]
 
 _MARK: Final = "scene.json"
 _PLANES: Final = ("rgb", "dense", "sparse", "points")
+
+
+def scene_name(family: str, seed: int) -> str:
+    """Return the name of a scene's folder."""
+    return f"{family}-{seed:08d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class SceneRecord:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return f"{self.family}-{self.seed:08d}"
+        return scene_name(self.family, self.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +100,8 @@ class SceneStore:
         """Return the names of the whole scenes, sorted."""
         return sorted(mark.parent.name for mark in self.folder.glob(f"*/{_MARK}"))
 
-    def __contains__(self, record: SceneRecord) -> bool:
-        return (self.folder / record.name / _MARK).exists()
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name / _MARK).exists()
 
     def save(self, scene: StoredScene) -> None:
         """Write a scene."""
