@@ -6,6 +6,7 @@ Laws:
   through every block, receive no control, and are dropped before the head.
 - The control branches number the clip's own frames from 0, and never see the latents or the history: what they say
   depends on (controls, timestep, text, image) alone, so it can be computed apart (`control_features`).
+  A layer's are made just before they are needed, and not kept.
 - With a `PassMemo`, what no step changes is computed by a clip's first pass alone; the numbers are the same.
 - Module names are diffusers' for the base, the released checkpoint's for the control linears.
 
@@ -15,8 +16,8 @@ Source: LongVie 2 (arXiv 2512.13604), section 3; the released weights' own compu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -35,33 +36,13 @@ from torch import Tensor, nn
 
 from bridge.errors import InvalidValue, ShapeMismatch
 
-from .memo import TEXT_TOKENS, ClipMemo, ContextAttnProcessor, ContextSlot, PassMemo
+from .memo import TEXT_TOKENS, ContextAttnProcessor, ContextSlot, PassMemo, kept, slots_for
+from .shares import join_shares, share_of
+from .timesteps import SinusoidalTimesteps, flow_of_clean
 
 __all__ = ["TEXT_TOKENS", "LongVie2Transformer3DModel"]
 
-T = TypeVar("T")
-
 _PREDICTION_TYPES: Final = ("flow_prediction", "sample")
-_LEAST_SIGMA: Final = 0.05
-"""What a flow is divided by at least, where clean latents are predicted."""
-
-
-class SinusoidalTimesteps(nn.Module):
-    """Cosines, then sines, of the timestep: (batch,) -> (batch, channels).
-
-    The angles are float64, as the weights were trained; float32 angles are off by 3e-5 at timestep 1000.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, timestep: Tensor) -> Tensor:
-        wide = torch.float32 if timestep.device.type == "mps" else torch.float64
-        half = self.channels // 2
-        powers = torch.arange(half, dtype=wide, device=timestep.device) / half
-        angles = timestep.to(wide)[:, None] * torch.pow(10000.0, -powers)[None]
-        return torch.cat([angles.cos(), angles.sin()], dim=1).float()
 
 
 class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):  # type: ignore[misc]
@@ -230,14 +211,14 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         """
         self._check(hidden_states, encoder_hidden_states, dense, sparse, history)
         temb, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
-        context = _kept(
-            memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
-        )
+        context = kept(memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image))
         if control_features is None:
             if dense is None or sparse is None:
                 raise InvalidValue("must both be given", field="dense, sparse", remedy="Or pass control_features.")
-            control_features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
-        if len(control_features) != len(self.control_combine_linears):
+            features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
+        elif len(control_features) == len(self.control_combine_linears):
+            features = iter(control_features)
+        else:
             raise InvalidValue(
                 f"must hold {len(self.control_combine_linears)} tensors",
                 field="control_features",
@@ -246,25 +227,25 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             )
 
         clip = None if memo is None else memo.clip
-        tokens = self._share(self._patchify(hidden_states))
+        tokens = self._tokens(hidden_states)
         past = 0
         if history is not None:
-            history_tokens = _kept(clip, "history", lambda: self._share(self._patchify(self._history_input(history))))
+            history_tokens = kept(clip, "history", lambda: self._tokens(self._history_input(history)))
             past = history_tokens.shape[1]
             tokens = torch.cat([history_tokens, tokens], dim=1)
         history_frames = 0 if history is None else history.shape[2]
-        rotary = _kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
+        rotary = kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
 
-        contexts = _contexts(memo, "base", context, len(self.blocks))
-        for i, (block, of_block) in enumerate(zip(self.blocks, contexts, strict=True)):
+        slots = slots_for(memo, "base", context, len(self.blocks))
+        for i, (block, of_block) in enumerate(zip(self.blocks, slots, strict=True)):
             tokens = self._run_block(block, tokens, of_block, time_mod, rotary)
-            if i < len(control_features):
-                fused = self.control_combine_linears[i](control_features[i])
+            if i < len(self.control_combine_linears):
+                fused = self.control_combine_linears[i](next(features))
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
 
-        sample = self._head(self._joined(tokens[:, past:]), temb, hidden_states.shape)
+        sample = self._head(join_shares(tokens[:, past:], self._parallel_config), temb, hidden_states.shape)
         if self.config.prediction_type == "sample":
-            sample = _flow_to(sample, hidden_states, timestep)
+            sample = flow_of_clean(sample, hidden_states, timestep)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
     def control_features(
@@ -288,7 +269,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         self._check(dense, encoder_hidden_states, dense, sparse, None)
         _, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
         context = self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
-        return self._run_control(dense, sparse, time_mod, context, dense_scale, None)
+        return list(self._run_control(dense, sparse, time_mod, context, dense_scale, None))
 
     def _embed_time(self, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return time embedding (batch, width) and modulation (batch, 6, width)."""
@@ -313,33 +294,32 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         context: Tensor,
         dense_scale: Tensor | None,
         memo: PassMemo | None,
-    ) -> list[Tensor]:
+    ) -> Iterator[Tensor]:
+        """Yield a layer's features when they are asked for: all of them at once take a gigabyte of the real model's."""
         clip = None if memo is None else memo.clip
-        rotary = _kept(clip, "control rotary", lambda: self._control_positions(dense))
+        rotary = kept(clip, "control rotary", lambda: self._control_positions(dense))
         time_mod = self.control_t_mod(time_mod)
-        context = _kept(memo, "control context", lambda: self.control_text_linear(context))
+        context = kept(memo, "control context", lambda: self.control_text_linear(context))
         # The branches look through the BASE model's patch embedding.
-        x_dense = _kept(clip, "dense", lambda: self._entrance("dense", dense))
-        x_sparse = _kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
+        x_dense = kept(clip, "dense", lambda: self._entrance("dense", dense))
+        x_sparse = kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
         blocks = zip(
             self.control_blocks_dense,
             self.control_blocks_sparse,
-            _contexts(memo, "dense blocks", context, len(self.control_blocks_dense)),
-            _contexts(memo, "sparse blocks", context, len(self.control_blocks_sparse)),
+            slots_for(memo, "dense blocks", context, len(self.control_blocks_dense)),
+            slots_for(memo, "sparse blocks", context, len(self.control_blocks_sparse)),
             strict=True,
         )
-        features = []
         for dense_block, sparse_block, of_dense, of_sparse in blocks:
             x_dense = self._run_block(dense_block, x_dense, of_dense, time_mod, rotary)
             x_sparse = self._run_block(sparse_block, x_sparse, of_sparse, time_mod, rotary)
-            features.append(x_dense + x_sparse)
-        return features
+            yield x_dense + x_sparse
 
     def _entrance(self, name: str, control: Tensor) -> Tensor:
         """A control's tokens, (batch, tokens, control width)."""
-        tokens: Tensor = getattr(self, f"control_initial_combine_linear_{name}")(self._share(self._patchify(control)))
+        tokens: Tensor = getattr(self, f"control_initial_combine_linear_{name}")(self._tokens(control))
         return tokens
 
     def _positions(self, latents: Tensor, history_frames: int) -> tuple[Tensor, Tensor]:
@@ -349,35 +329,13 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         if self._parallel_config is None:
             return angles  # type: ignore[no-any-return]
         past = angles[0].shape[1] * history_frames // (history_frames + frames)
-        cos, sin = (torch.cat([self._share(a[:, :past]), self._share(a[:, past:])], dim=1) for a in angles)
+        parts = (tuple(share_of(part, self._parallel_config) for part in (a[:, :past], a[:, past:])) for a in angles)
+        cos, sin = (torch.cat(pair, dim=1) for pair in parts)
         return cos, sin
 
     def _control_positions(self, control: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self.control_rope(control)
-        return self._share(cos), self._share(sin)
-
-    def _share(self, tokens: Tensor) -> Tensor:
-        """This process's part of (batch, tokens, ...): all of it where the model runs on one."""
-        if self._parallel_config is None:
-            return tokens
-        parallel = self._parallel_config.context_parallel_config
-        if tokens.shape[1] % parallel.ulysses_degree:
-            raise InvalidValue(
-                f"cannot be shared out among {parallel.ulysses_degree} processes",
-                field="tokens",
-                value=tokens.shape[1],
-                remedy="Use a number of processes that divides it.",
-            )
-        return tokens.chunk(parallel.ulysses_degree, dim=1)[parallel._ulysses_local_rank]
-
-    def _joined(self, tokens: Tensor) -> Tensor:
-        """The whole of what `_share` shared out."""
-        if self._parallel_config is None:
-            return tokens
-        parallel = self._parallel_config.context_parallel_config
-        parts = [torch.empty_like(tokens) for _ in range(parallel.ulysses_degree)]
-        torch.distributed.all_gather(parts, tokens.contiguous(), group=parallel._ulysses_mesh.get_group())
-        return torch.cat(parts, dim=1)
+        return share_of(cos, self._parallel_config), share_of(sin, self._parallel_config)
 
     def _run_block(
         self,
@@ -394,10 +352,10 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             out = block(*inputs)
         return out
 
-    def _patchify(self, latents: Tensor) -> Tensor:
-        """(batch, channels, frames, h, w) -> (batch, tokens, width), tokens in frame, row, column order."""
-        tokens: Tensor = self.patch_embedding(latents)
-        return tokens.flatten(2).transpose(1, 2).contiguous()
+    def _tokens(self, latents: Tensor) -> Tensor:
+        """(batch, channels, frames, h, w) -> this process's (batch, tokens, width), in frame, row, column order."""
+        patches: Tensor = self.patch_embedding(latents)
+        return share_of(patches.flatten(2).transpose(1, 2).contiguous(), self._parallel_config)
 
     def _history_input(self, history: Tensor) -> Tensor:
         """Put history latents into the condition slot; the noise and mask slots hold ones."""
@@ -433,30 +391,6 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         want: tuple[Any, ...] = (latents.shape[0], z, *latents.shape[3:])
         if history is not None and (*history.shape[:2], *history.shape[3:]) != want:
             _raise_size("history", history, (*want[:2], "frames", *want[2:]))
-
-
-def _kept(memo: ClipMemo | None, name: str, make: Callable[[], T]) -> T:
-    return make() if memo is None else memo.keep(name, make)
-
-
-def _flow_to(clean: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
-    """The flow from clean latents, (batch, z, ...), through noisy ones at sigma = timestep / 1000.
-
-    Args:
-        clean: as predicted.
-        noisy: the same places, `z` or more channels, latents first.
-        timestep: (batch,).
-    """
-    sigma = (timestep / 1000).clamp(min=_LEAST_SIGMA).view(-1, 1, 1, 1, 1).to(clean.dtype)
-    return (noisy[:, : clean.shape[1]] - clean) / sigma
-
-
-def _contexts(memo: ClipMemo | None, name: str, context: Tensor, count: int) -> Sequence[Tensor | ContextSlot]:
-    """One context per block: the same tensor, or with a memo a slot each."""
-    if memo is None:
-        return [context] * count
-    slots: list[Tensor | ContextSlot] = memo.keep(name, lambda: [ContextSlot(context) for _ in range(count)])
-    return slots
 
 
 def _raise_size(field: str, tensor: Tensor, want: Sequence[Any]) -> None:
