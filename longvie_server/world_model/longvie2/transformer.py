@@ -5,8 +5,7 @@ Laws:
 - Base tokens are history frames, then the clip's frames, numbered as ONE sequence of positions. History tokens pass
   through every block, receive no control, and are dropped before the head.
 - The control branches number the clip's own frames from 0, and never see the latents or the history: what they say
-  depends on (controls, timestep, text, image) alone, so it can be computed apart (`control_features`).
-  A layer's are made just before they are needed, and not kept.
+  depends on (controls, timestep, text, image) alone. A layer's features are made when they are needed, and not kept.
 - With a `PassMemo`, what no step changes is computed by a clip's first pass alone; the numbers are the same.
 - Module names are diffusers' for the base, the released checkpoint's for the control linears.
 
@@ -168,21 +167,16 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             for parameter in linear.parameters():
                 parameter.zero_()
 
-    def control_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that the control branches own, in state-dict order."""
-        return [parameter for name, parameter in self.named_parameters() if name.startswith("control_")]
-
     def forward(
         self,
         hidden_states: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
         encoder_hidden_states_image: Tensor,
-        dense: Tensor | None = None,
-        sparse: Tensor | None = None,
+        dense: Tensor,
+        sparse: Tensor,
         history: Tensor | None = None,
         *,
-        control_features: Sequence[Tensor] | None = None,
         dense_scale: Tensor | None = None,
         memo: PassMemo | None = None,
         return_dict: bool = True,
@@ -192,11 +186,11 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         Args:
             hidden_states: (batch, 2z + 4, frames, h, w): noisy latents, mask, image condition.
             timestep: (batch,), 1000 * sigma.
-            encoder_hidden_states: (batch, 512, text_dim), zero past the prompt.
+            encoder_hidden_states: (batch, 512, text_dim), zero past the prompt. Where all else has a batch of 1, it is
+                repeated for each of these.
             encoder_hidden_states_image: (batch, image tokens, image_dim).
             dense, sparse: (batch, 2z + 4, frames, h, w): control latents, mask, latents of the control's first frame.
             history: (batch, z, history frames, h, w) latents, or None.
-            control_features: of `control_features`, in place of dense and sparse.
             dense_scale: (batch,) factor on the dense branch's tokens; None is 1 (training keeps dense from dominating).
             memo: of this clip and prompt, for passes without gradients: all but hidden_states and timestep, and the
                 number of frames, must then be what they were at its first pass.
@@ -207,32 +201,19 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
 
         Raises:
             ShapeMismatch: not 512 text tokens, or controls or history of another size than the latents.
-            InvalidValue: neither controls nor control features, or not one feature per control layer.
         """
         self._check(hidden_states, encoder_hidden_states, dense, sparse, history)
         temb, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
         context = kept(memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image))
-        if control_features is None:
-            if dense is None or sparse is None:
-                raise InvalidValue("must both be given", field="dense, sparse", remedy="Or pass control_features.")
-            features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
-        elif len(control_features) == len(self.control_combine_linears):
-            features = iter(control_features)
-        else:
-            raise InvalidValue(
-                f"must hold {len(self.control_combine_linears)} tensors",
-                field="control_features",
-                value=len(control_features),
-                remedy="Pass what `control_features` returned.",
-            )
-
+        features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
         clip = None if memo is None else memo.clip
-        tokens = self._tokens(hidden_states)
+        prompts = context.shape[0]
+        tokens = self._tokens(hidden_states).expand(prompts, -1, -1)
         past = 0
         if history is not None:
             history_tokens = kept(clip, "history", lambda: self._tokens(self._history_input(history)))
             past = history_tokens.shape[1]
-            tokens = torch.cat([history_tokens, tokens], dim=1)
+            tokens = torch.cat([history_tokens.expand(prompts, -1, -1), tokens], dim=1)
         history_frames = 0 if history is None else history.shape[2]
         rotary = kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
 
@@ -248,29 +229,6 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             sample = flow_of_clean(sample, hidden_states, timestep)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
-    def control_features(
-        self,
-        dense: Tensor,
-        sparse: Tensor,
-        timestep: Tensor,
-        encoder_hidden_states: Tensor,
-        encoder_hidden_states_image: Tensor,
-        *,
-        dense_scale: Tensor | None = None,
-    ) -> list[Tensor]:
-        """Run the control branches alone: they do not depend on the latents, so this may run beside or before them.
-
-        Args:
-            dense, sparse, timestep, encoder_hidden_states, encoder_hidden_states_image, dense_scale: as in `forward`.
-
-        Returns:
-            One (batch, tokens, control width) sum of both branches per control layer, before its fusion linear.
-        """
-        self._check(dense, encoder_hidden_states, dense, sparse, None)
-        _, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
-        context = self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
-        return list(self._run_control(dense, sparse, time_mod, context, dense_scale, None))
-
     def _embed_time(self, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return time embedding (batch, width) and modulation (batch, 6, width)."""
         embedder = self.condition_embedder
@@ -284,7 +242,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
     def _embed_context(self, text: Tensor, image: Tensor) -> Tensor:
         """Return image, then text, (batch, tokens, width)."""
         embedder = self.condition_embedder
-        return torch.cat([embedder.image_embedder(image), embedder.text_embedder(text)], dim=1)
+        image = embedder.image_embedder(image).expand(text.shape[0], -1, -1)
+        return torch.cat([image, embedder.text_embedder(text)], dim=1)
 
     def _run_control(
         self,
@@ -305,6 +264,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         x_sparse = kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
+        x_dense, x_sparse = (tokens.expand(context.shape[0], -1, -1) for tokens in (x_dense, x_sparse))
         blocks = zip(
             self.control_blocks_dense,
             self.control_blocks_sparse,
@@ -369,14 +329,12 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         patches = self.proj_out(tokens)
         p_t, p_h, p_w = self.config.patch_size
         frames, rows, columns = shape[2] // p_t, shape[3] // p_h, shape[4] // p_w
-        patches = patches.reshape(shape[0], frames, rows, columns, p_t, p_h, p_w, -1)
+        patches = patches.reshape(-1, frames, rows, columns, p_t, p_h, p_w, self.config.out_channels)
         patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # batch, z, frame, p_t, row, p_h, column, p_w
         out: Tensor = patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
         return out
 
-    def _check(
-        self, latents: Tensor, text: Tensor, dense: Tensor | None, sparse: Tensor | None, history: Tensor | None
-    ) -> None:
+    def _check(self, latents: Tensor, text: Tensor, dense: Tensor, sparse: Tensor, history: Tensor | None) -> None:
         if text.shape[1] != TEXT_TOKENS:
             raise ShapeMismatch(
                 f"must hold {TEXT_TOKENS} tokens",
@@ -385,7 +343,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 remedy="Pad the text features with zeros.",
             )
         for name, control in (("dense", dense), ("sparse", sparse)):
-            if control is not None and control.shape != latents.shape:
+            if control.shape != latents.shape:
                 _raise_size(name, control, latents.shape)
         z = self.config.out_channels
         want: tuple[Any, ...] = (latents.shape[0], z, *latents.shape[3:])
