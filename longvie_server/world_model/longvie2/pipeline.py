@@ -93,6 +93,12 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     """The trade of quality for speed that was applied to it."""
     memory = "resident"
     """The memory profile that its parts were laid out by."""
+    attention = "native"
+    """The attention kernel that was chosen for it."""
+    products = "full"
+    """What its blocks multiply: numbers of the transformer's type, or of 8 bits."""
+    compiled = False
+    """Whether its transformer's blocks were compiled."""
     shared_guidance: Guidance | None = None
     """Who takes which pass, where several processes make a clip together; `parallelise` says."""
 
