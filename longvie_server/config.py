@@ -45,6 +45,9 @@ class ModelConfig(BaseModel):
     threads: int = Field(0, ge=0, description="CPU threads of the model; 0: all cores.")
     memory: str = Field("auto", description="What lies on the GPU: auto, resident, offloaded, float8, ...")
     quality: str = Field("final", description="final, balanced or preview: what is traded for speed.")
+    attention: str = Field("auto", description="The attention kernel: auto, native, cudnn, flash, flash3 or sage.")
+    compile: str = Field("auto", description="Compile the model's blocks while it is loaded: auto, on or off.")
+    products: str = Field("full", description="full, or float8: 8-bit products, faster on an H100, another picture.")
     gpus: int = Field(1, ge=1, description="GPUs that make each clip together.")
 
     @property

@@ -156,18 +156,22 @@ def check_memory(*, device_bytes: int, host_bytes: int, rate: float) -> Check:
     """
     from .world_model.longvie2 import LONGVIE2_14B
     from .world_model.longvie2.memory import choose_profile, footprint
+    from .world_model.longvie2.quality import QUALITIES
 
     size = footprint()
     try:
         profile = choose_profile(size, device_bytes=device_bytes, host_bytes=host_bytes)
     except BridgeError as error:
         return Check("longvie2", "warning", f"{error.problem} (free: {error.value})", error.remedy)
-    clip_s = 2 * LONGVIE2_14B.num_inference_steps * _PASS_OPERATIONS / (_REACHED_SHARE * rate)
+    sampler = LONGVIE2_14B.num_inference_steps, LONGVIE2_14B.guidance_scale
+    pass_s = _PASS_OPERATIONS / (_REACHED_SHARE * rate)
+    times = ", ".join(f"{quality.name} {quality.passes(*sampler) * pass_s:.0f} s" for quality in QUALITIES)
     return Check(
         "longvie2",
         "ok",
         f"{profile.name}: {profile.summary}; about {profile.peak_bytes(size) / 1e9:.0f} GB on the device, "
-        f"{profile.host_bytes(size) / 1e9:.0f} GB in the machine, {clip_s:.0f} s a clip at {rate / 1e12:.0f} TFLOP/s",
+        f"{profile.host_bytes(size) / 1e9:.0f} GB in the machine; "
+        f"to denoise a clip at {rate / 1e12:.0f} TFLOP/s: {times}",
     )
 
 

@@ -16,10 +16,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from numpy.typing import NDArray
 
 from bridge.errors import InvalidValue
 from bridge.tick import CLIP_STRIDE, FPS, DepthRange, WorldState
@@ -27,24 +24,24 @@ from bridge.tick import CLIP_STRIDE, FPS, DepthRange, WorldState
 from ..control.encode import encode_controls
 from ..world_model.interface import ControlClip, StepFrames, StepProgress, new_state
 from ..world_model.longvie2 import LONGVIE2_14B, LongVie2Config, LongVie2Pipeline, LongVie2WorldModel, build
+from ..world_model.longvie2.checkpoint import make_ready
 from ..world_model.longvie2.configs import ImageEncoderSize, TextEncoderSize, TransformerSize, VaeSize
-from ..world_model.longvie2.memo import ClipMemo, PassMemo
-from ..world_model.longvie2.pipeline import ClipInput
-from ..world_model.longvie2.transformer import LongVie2Transformer3DModel
+from ..world_model.longvie2.quality import quality_named
+from ..world_model.options import RunOptions
 from ..world_model.registry import load_model
 from .control import bench_geometry
+from .floor import attention_rate, clip_tokens, linear_rate, operations, synchronise
 
 __all__ = ["RANDOM_SIZES", "ModelBench", "bench_model"]
 
 REAL_TIME_S: Final = CLIP_STRIDE / FPS
 """A clip brings 80 new frames, which are shown in 5 seconds."""
-_RATE_S: Final = 0.3
-_RATE_REPEATS: Final = 5
+_DEFAULTS: Final = RunOptions()
 
 _SMALL: Final = LongVie2Config(
     height=64,
     width=96,
-    num_inference_steps=4,
+    num_inference_steps=10,
     guidance_scale=5.0,
     shift=5.0,
     negative_prompt="blurry",
@@ -76,7 +73,8 @@ class ModelBench:
 
     Args:
         model, device, dtype, threads: what ran, and on what.
-        steps, passes: denoising steps of a clip, and passes through the transformer (two per step with guidance).
+        quality, memory, attention, products, compiled, guidance: how it was run, as the model's numerics spell it.
+        steps, passes: denoising steps of a clip, and the passes through the transformer that were computed for them.
         clips: that were counted.
         seconds_per_clip: control signals to the last frame.
         control_s, encode_s, denoise_s, decode_s: its stages.
@@ -91,6 +89,12 @@ class ModelBench:
     device: str
     dtype: str
     threads: int
+    quality: str
+    memory: str
+    attention: str
+    products: str
+    compiled: str
+    guidance: str
     height: int
     width: int
     steps: int
@@ -140,6 +144,8 @@ class ModelBench:
         return [
             ("model", f"{self.model}, {self.height} x {self.width}, {self.steps} steps, {self.passes} passes", ""),
             ("device", f"{self.device}, {self.dtype}, {self.threads} threads", ""),
+            ("run", f"{self.quality}, {self.memory}, attention {self.attention}, guidance {self.guidance}", ""),
+            ("  blocks", f"{'compiled' if self.compiled == 'true' else 'as they are'}, {self.products} products", ""),
             ("a clip", f"{self.seconds_per_clip:.2f} s", f"{REAL_TIME_S:g} s is real time"),
             *(
                 (f"  {stage}", f"{seconds:.3f} s, {seconds / self.seconds_per_clip:.0%}", "")
@@ -166,7 +172,15 @@ class _Clip:
     end: float = 0.0
 
 
-def bench_model(model: str, *, clips: int = 2, steps: int | None = None, device: str = "auto") -> ModelBench:
+def bench_model(
+    model: str,
+    *,
+    clips: int = 2,
+    steps: int | None = None,
+    device: str = "auto",
+    options: RunOptions = _DEFAULTS,
+    on_clip: Callable[[NDArray[np.uint8]], None] = lambda frames: None,
+) -> ModelBench:
     """Generate clips and measure.
 
     Args:
@@ -174,11 +188,17 @@ def bench_model(model: str, *, clips: int = 2, steps: int | None = None, device:
         clips: to count, after one that warms up.
         steps: denoising steps in place of the checkpoint's own.
         device: where the weights go.
+        options: how it is run.
+        on_clip: given each clip's frames, (81, height, width, 3), outside the time that is measured.
 
     Raises:
-        InvalidValue: the model is no LongVie 2, or is not there.
+        InvalidValue: the model is no LongVie 2, or is not there; an option cannot be had here.
     """
-    world = _load(model, steps=steps, device=device)
+    if steps is not None and options.quality != "final":
+        raise InvalidValue(
+            "says its own number of steps", field="--quality", value=options.quality, remedy="Leave --steps out."
+        )
+    world = _load(model, steps=steps, device=device, options=options)
     spec = world.spec
     geometry = bench_geometry(height=spec.height, width=spec.width)
     rng = np.random.default_rng(0)
@@ -190,14 +210,15 @@ def bench_model(model: str, *, clips: int = 2, steps: int | None = None, device:
         began = time.perf_counter()
         controls = encode_controls(geometry, DepthRange(1.0, float("inf")), height=spec.height, width=spec.width)
         moments = _Clip(control=time.perf_counter() - began)
-        state = _run(world, state, controls, moments, began)
+        state, frames = _run(world, state, controls, moments, began)
+        on_clip(frames)
         measured.append(moments)
     best = min(measured[1:], key=lambda clip: clip.end)
     peak = _peak(world.pipeline)
-    linear, attention = _operations(world.pipeline, state, controls)
-    transformer = world.pipeline.transformer
-    guided = world.guidance_scale != 1
+    linear, attention = operations(world.pipeline, state, controls)
+    how = {name: spec.numerics[name] for name in ("quality", "memory", "attention", "products", "compiled", "guidance")}
     return ModelBench(
+        **how,
         model=model,
         device=spec.numerics["hardware"],
         dtype=spec.numerics["dtype"],
@@ -205,7 +226,7 @@ def bench_model(model: str, *, clips: int = 2, steps: int | None = None, device:
         height=spec.height,
         width=spec.width,
         steps=spec.steps,
-        passes=spec.steps * (2 if guided else 1),
+        passes=quality_named(how["quality"]).passes(spec.steps, world.guidance_scale),
         clips=clips,
         seconds_per_clip=best.end,
         control_s=best.control,
@@ -216,17 +237,21 @@ def bench_model(model: str, *, clips: int = 2, steps: int | None = None, device:
         first_frame_share=(best.first_frame - best.denoise) / (best.end - best.denoise),
         linear_flop=linear,
         attention_flop=attention,
-        linear_rate=_linear_rate(transformer, _tokens(world.pipeline)),
-        attention_rate=_attention_rate(transformer, _tokens(world.pipeline)),
+        linear_rate=linear_rate(world.pipeline, clip_tokens(world.pipeline)),
+        attention_rate=attention_rate(world.pipeline, clip_tokens(world.pipeline)),
         peak_memory_bytes=peak,
     )
 
 
-def _load(model: str, *, steps: int | None, device: str) -> LongVie2WorldModel:
+def _load(model: str, *, steps: int | None, device: str, options: RunOptions) -> LongVie2WorldModel:
     if model in RANDOM_SIZES:
         where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        return LongVie2WorldModel(_random(RANDOM_SIZES[model], where), name=model, steps=steps)
-    world = load_model(model, device=device)
+        # What is free is asked for before the weights are there, and these are made in their place.
+        options = replace(options, memory="resident") if options.memory == "auto" else options
+        pipeline = _random(RANDOM_SIZES[model], where if options.memory == "resident" else torch.device("cpu"), where)
+        make_ready(pipeline, where, options, add_lora=False)
+        return LongVie2WorldModel(pipeline, name=model, steps=steps)
+    world = load_model(model, device=device, options=options)
     if not isinstance(world, LongVie2WorldModel):
         raise InvalidValue(
             "is no LongVie 2, so it has no stages to measure",
@@ -237,9 +262,9 @@ def _load(model: str, *, steps: int | None, device: str) -> LongVie2WorldModel:
     return world if steps is None else LongVie2WorldModel(world.pipeline, name=model, steps=steps)
 
 
-def _random(size: LongVie2Config, device: torch.device) -> LongVie2Pipeline:
-    """Weights made where they are used: the 14 B model's never pass through the machine's own memory."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+def _random(size: LongVie2Config, device: torch.device, used_on: torch.device) -> LongVie2Pipeline:
+    """Weights made where they stay: the 14 B model's need not pass through the machine's own memory."""
+    dtype = torch.bfloat16 if used_on.type == "cuda" else torch.float32
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -251,7 +276,10 @@ def _random(size: LongVie2Config, device: torch.device) -> LongVie2Pipeline:
     return pipeline
 
 
-def _run(world: LongVie2WorldModel, state: WorldState, controls: ControlClip, clip: _Clip, began: float) -> WorldState:
+def _run(
+    world: LongVie2WorldModel, state: WorldState, controls: ControlClip, clip: _Clip, began: float
+) -> tuple[WorldState, NDArray[np.uint8]]:
+    frames = []
     events = world.step(state, controls)
     while True:
         try:
@@ -260,103 +288,28 @@ def _run(world: LongVie2WorldModel, state: WorldState, controls: ControlClip, cl
             clip.end = time.perf_counter() - began
             after: WorldState = stop.value
             # The next clip's noise is the same; its prompt is another, so that no memory of prompts flatters it.
-            return replace(after, prompt=f"{state.prompt} still")
+            return replace(after, prompt=f"{state.prompt} still"), np.concatenate(frames)
         now = time.perf_counter() - began
         if isinstance(event, StepFrames):
             clip.first_frame = clip.first_frame or now
+            frames.append(event.frames)
         elif isinstance(event, StepProgress) and event.step == event.steps and event.stage in ("encode", "denoise"):
             _wait(world.pipeline)
             setattr(clip, event.stage, time.perf_counter() - began)
 
 
-def _operations(pipeline: LongVie2Pipeline, state: WorldState, controls: ControlClip) -> tuple[int, int]:
-    """Linear and attention operations of a pass whose clip and prompt were seen before."""
-    clip = ClipInput(
-        image=state.image,
-        dense=controls.dense,
-        sparse=controls.sparse,
-        history=state.history,
-        points=controls.points,
-    )
-    transformer = pipeline.transformer
-    given = pipeline.prepare(clip, text=pipeline.encode_prompt("a"), negative_text=None).to(transformer.dtype)
-    latents = torch.zeros_like(given.image_latents[:, 4:])
-    x = torch.cat([latents, given.image_latents], dim=1)
-    # Counted on shapes alone; plain attention, because fast ones do not say what they compute.
-    with torch.device("meta"):
-        shapes = LongVie2Transformer3DModel.from_config(transformer.config)
-    x = torch.cat([given.image_latents[:, 4:], given.image_latents], dim=1)
-    tensors = (x, x.new_zeros(1), given.text, given.image, given.dense, given.sparse, given.history)
-    inputs = [None if tensor is None else tensor.float().to("meta") for tensor in tensors]
-    memo = PassMemo(ClipMemo())
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        shapes(*inputs, memo=memo)
-        with FlopCounterMode(display=False) as counter:
-            shapes(*inputs, memo=memo)
-    counts = {str(name): flop for name, flop in counter.get_flop_counts()["Global"].items()}
-    attention = sum(flop for name, flop in counts.items() if "bmm" in name)
-    return sum(counts.values()) - attention, attention
-
-
-def _tokens(pipeline: LongVie2Pipeline) -> int:
-    """Tokens of a clip with its history."""
-    defaults, config = pipeline.defaults, pipeline.transformer.config
-    scale = pipeline.vae.config.scale_factor_spatial
-    per_frame = (defaults.height // scale // config.patch_size[1]) * (defaults.width // scale // config.patch_size[2])
-    return int((21 + 2) * per_frame)
-
-
-def _linear_rate(transformer: LongVie2Transformer3DModel, tokens: int) -> float:
-    """Operations per second of the feed-forward's first product."""
-    config = transformer.config
-    width = config.num_attention_heads * config.attention_head_dim
-    like = {"dtype": transformer.dtype, "device": transformer.device}
-    x, weight = torch.randn(tokens, width, **like), torch.randn(config.ffn_dim, width, **like)
-    return float(2 * tokens * width * config.ffn_dim) / _seconds(lambda: F.linear(x, weight), x)
-
-
-def _attention_rate(transformer: LongVie2Transformer3DModel, tokens: int) -> float:
-    """Operations per second of self-attention at the base's size."""
-    config = transformer.config
-    like = {"dtype": transformer.dtype, "device": transformer.device}
-    shape = (1, config.num_attention_heads, tokens, config.attention_head_dim)
-    q, k, v = (torch.randn(*shape, **like) for _ in range(3))
-    operations = 4 * tokens * tokens * config.num_attention_heads * config.attention_head_dim
-    return float(operations) / _seconds(lambda: F.scaled_dot_product_attention(q, k, v), q)
-
-
-def _seconds(work: Callable[[], Tensor], like: Tensor) -> float:
-    """The best time of one call, over a few batches of calls that last long enough to be timed."""
-
-    def batch(count: int) -> float:
-        began = time.perf_counter()
-        for _ in range(count):
-            work()
-        _synchronise(like.device)
-        return (time.perf_counter() - began) / count
-
-    with torch.no_grad():
-        count = max(1, round(_RATE_S / max(1e-6, batch(2))))
-        return min(batch(count) for _ in range(_RATE_REPEATS))
-
-
 def _wait(pipeline: LongVie2Pipeline) -> None:
-    _synchronise(pipeline.transformer.device)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronise(pipeline._execution_device)
 
 
 def _reset_peak(pipeline: LongVie2Pipeline) -> None:
-    if pipeline.transformer.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(pipeline.transformer.device)
+    if pipeline._execution_device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(pipeline._execution_device)
 
 
 def _peak(pipeline: LongVie2Pipeline) -> int:
     """Bytes on the device at the worst moment; on a CPU the process's."""
-    device = pipeline.transformer.device
+    device = pipeline._execution_device
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -72,12 +72,27 @@ def model(
     clips: Annotated[int, typer.Option(min=1, help="Clips to count, after one that warms up.")] = 2,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; default: the checkpoint's own.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    quality: Annotated[
+        str, typer.Option(help="final, or balanced or preview, which are measured beside it.")
+    ] = "final",
+    memory: Annotated[str, typer.Option(help="What lies on the GPU, as in longvie serve.")] = "auto",
+    attention: Annotated[str, typer.Option(help="Attention kernel, as in longvie serve.")] = "auto",
+    compile_blocks: Annotated[str, typer.Option("--compile", help="auto, on or off.")] = "auto",
+    products: Annotated[str, typer.Option(help="full, or float8, which is measured beside it.")] = "full",
     json_file: JsonFile = None,
 ) -> None:
     """A model's clips, stage by stage, beside the floor of its operations at the rates of this machine."""
     from ..bench.model import bench_model
+    from ..bench.quality import bench_quality
+    from ..world_model.options import RunOptions
 
-    _show({"model": bench_model(model, clips=clips, steps=steps, device=device)}, json_file)
+    options = RunOptions(memory=memory, quality=quality, attention=attention, compile=compile_blocks, products=products)
+    result: _Result
+    if (quality, products) == ("final", "full") or steps is not None:
+        result = bench_model(model, clips=clips, steps=steps, device=device, options=options)
+    else:
+        result = bench_quality(model, options=options, clips=clips, device=device)
+    _show({"model": result}, json_file)
 
 
 def _show(results: dict[str, _Result], json_file: Path | None) -> None:

@@ -42,6 +42,13 @@ def serve(
     quality: Annotated[
         str | None, typer.Option(help="final, balanced or preview: fewer steps, or extrapolated ones, for speed.")
     ] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="Attention kernel: auto, native, cudnn, flash, flash3 or sage.")
+    ] = None,
+    compile_blocks: Annotated[
+        str | None, typer.Option("--compile", help="Compile the model while it is loaded: auto, on or off.")
+    ] = None,
+    products: Annotated[str | None, typer.Option(help="full, or float8: 8-bit matrix products, for an H100.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs that make each clip together.")] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     resume_ttl_s: Annotated[float | None, typer.Option(help="How long a lost session is kept, seconds.")] = None,
@@ -74,6 +81,9 @@ def serve(
             "threads": threads,
             "memory": memory,
             "quality": quality,
+            "attention": attention,
+            "compile": compile_blocks,
+            "products": products,
             "gpus": gpus,
         },
         "session": {"max_sessions": max_sessions, "resume_ttl_s": resume_ttl_s, "record_dir": record_dir},

@@ -81,7 +81,7 @@ def convert_command(
     longvie: Annotated[Path, typer.Option(help="The folder of control.safetensors and dit.safetensors.")],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     encoders: Annotated[
-        Path | None, typer.Option(help="text_encoder, image_encoder and tokenizer, where the base has none.")
+        Path | None, typer.Option(help="Text encoder, image encoder and tokenizer, where the base has none.")
     ] = None,
     dtype: Dtype = "bfloat16",
 ) -> None:

@@ -208,7 +208,7 @@ def image_features(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tens
 @torch.no_grad()
 def encode_first(pipeline: LongVie2Pipeline, image: NDArray[np.uint8], points: NDArray[np.float32]) -> Tensor:
     """Return the condition, (4 + z, frames, h, w), of a first frame, (height, width, 3), carried by its points."""
-    return encode_carried(pipeline.vae, carry(image, points))[0].cpu()
+    return encode_carried(pipeline.vae, carry(image, points), device=pipeline.vae.device)[0].cpu()
 
 
 @torch.no_grad()

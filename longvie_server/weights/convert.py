@@ -26,6 +26,7 @@ from bridge.errors import InvalidValue
 from ..world_model.longvie2 import LONGVIE2_14B
 from ..world_model.longvie2.conversion import control_key, transformer_key, vae_key
 from ..world_model.longvie2.transformer import LongVie2Transformer3DModel
+from .encoders import ORIGINAL_ENCODERS, ORIGINAL_TOKENIZER, read_image_encoder, read_text_encoder
 from .parts import Expected, expected_of, faults, read_json
 from .tensors import TensorFiles, TensorInfo
 
@@ -36,7 +37,6 @@ OnBytes: TypeAlias = Callable[[int, int], None]
 
 _SHARD_BYTES: Final = 5_000_000_000
 _SHOWN: Final = 5
-_ENCODERS: Final = ("text_encoder", "image_encoder", "tokenizer")
 _ORIGINAL_VAE: Final = ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors")
 _CONTROL_BLOCK: Final = re.compile(r"control_blocks_dense\.(\d+)\.")
 
@@ -87,7 +87,7 @@ def convert(
         base: Wan 2.1 image-to-video, in either layout.
         longvie: the folder of `control.safetensors` and `dit.safetensors`; keys may carry their training's prefix.
         out: the folder to make.
-        encoders: the folder of `text_encoder`, `image_encoder` and `tokenizer` in diffusers' layout; None: the base's.
+        encoders: the folder of text encoder, image encoder and tokenizer, in either layout; None: the base.
         dtype: of matrices; norms and modulations keep the type that they were published in, and so does the VAE.
         shard_bytes: largest file.
         on_bytes: progress.
@@ -102,11 +102,10 @@ def convert(
     parts = [
         _transformer(base, longvie, dtype),
         _vae(base),
-        _encoder(encoders / "text_encoder", dtype),
-        _encoder(encoders / "image_encoder", dtype),
+        _encoder(encoders, "text_encoder", read_text_encoder, dtype),
+        _encoder(encoders, "image_encoder", read_image_encoder, dtype),
     ]
-    if not (encoders / "tokenizer").is_dir():
-        raise InvalidValue("is missing", field="encoders", value=encoders / "tokenizer", remedy=_ENCODERS_REMEDY)
+    tokenizer = _first_of(encoders, "tokenizer", ORIGINAL_TOKENIZER)
     total = sum(part.nbytes for part in parts)
     _check_disk(out, total)
 
@@ -119,7 +118,7 @@ def convert(
             for size in _write(part, partial / part.name, shard_bytes):
                 done += size
                 on_bytes(done, total)
-        shutil.copytree(encoders / "tokenizer", partial / "tokenizer")
+        shutil.copytree(tokenizer, partial / "tokenizer")
         FlowMatchEulerDiscreteScheduler(shift=LONGVIE2_14B.shift).save_pretrained(partial / "scheduler")
         _write_json(partial / "model_index.json", _model_index(partial))
         partial.rename(out)
@@ -129,10 +128,18 @@ def convert(
     return out
 
 
-_ENCODERS_REMEDY: Final = (
-    "Name a folder with text_encoder, image_encoder and tokenizer in diffusers' layout (--encoders); "
-    "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers has them."
-)
+def _first_of(folder: Path, *names: str) -> Path:
+    """The first of these that is there."""
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise InvalidValue(
+        f"is missing, and so is {' or '.join(names[1:])}",
+        field="encoders",
+        value=folder / names[0],
+        remedy="Name a folder with text encoder, image encoder and tokenizer (--encoders): "
+        "Wan-AI/Wan2.1-I2V-14B-480P has them, in either layout.",
+    )
 
 
 def _transformer(base: Path, longvie: Path, dtype: torch.dtype) -> _Part:
@@ -248,19 +255,22 @@ def _vae_config(files: TensorFiles, path: Path) -> tuple[dict[str, Any], int]:
         return dict(AutoencoderKLWan(**sizes).config), blocks
 
 
-def _encoder(folder: Path, dtype: torch.dtype) -> _Part:
-    if not folder.is_dir():
-        raise InvalidValue("is missing", field="encoders", value=folder, remedy=_ENCODERS_REMEDY)
-    files = TensorFiles.open(folder)
-    config = read_json(folder / "config.json")
-    expected = expected_of(folder.name, config)
-    sources = _renamed(files, str, folder.name)
-    _check(expected, sources, folder.name)
-    read = {name: source for name, source in sources.items() if expected.name(name) not in expected.unread}
-    weights = {name: _Weight(of, key, dtype) for name, (of, key) in read.items()}
+def _encoder(
+    folder: Path, name: str, read_original: Callable[[Path], tuple[dict[str, Any], TensorFiles]], dtype: torch.dtype
+) -> _Part:
+    path = _first_of(folder, name, ORIGINAL_ENCODERS[name])
+    if path.is_dir():
+        config, files = read_json(path / "config.json"), TensorFiles.open(path)
+    else:
+        config, files = read_original(path)
+    expected = expected_of(name, config)
+    sources = _renamed(files, str, name)
+    _check(expected, sources, name)
+    read = {weight: source for weight, source in sources.items() if expected.name(weight) not in expected.unread}
+    weights = {weight: _Weight(of, key, dtype) for weight, (of, key) in read.items()}
     config = {**config, "dtype": str(dtype).removeprefix("torch.")}
     config.pop("torch_dtype", None)
-    return _Part(folder.name, config, weights, stem="model")
+    return _Part(name, config, weights, stem="model")
 
 
 def _check(expected: Expected, sources: Mapping[str, _Source], field: str) -> None:

@@ -213,9 +213,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
 
 
 def _load(choice: ModelChoice) -> WorldModel:
-    return load_model(
-        choice.name, device=choice.device, threads=choice.threads, memory=choice.memory, quality=choice.quality
-    )
+    return load_model(choice.name, device=choice.device, threads=choice.threads, options=choice)
 
 
 def _companions(given: Arguments, outbox: RawStream) -> Ranks:

@@ -5,30 +5,26 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, fields
 
+from ..world_model.options import RunOptions
+
 __all__ = ["ModelChoice"]
 
 _NUMBERS = ("threads", "gpus")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """A model, as `load_model` takes it, and how many processes share its work.
+class ModelChoice(RunOptions):
+    """A model, as `load_model` takes it, and how it is to be run.
 
     Args:
         name: of the model, or a checkpoint folder.
         device: "auto", "cpu", "cuda:0" and so on.
         threads: of the CPU's work; None for the library's own choice.
-        memory: "auto" or a memory profile's name.
-        quality: "final", "balanced" or "preview".
-        gpus: processes that make each clip together, each on a device of its own.
     """
 
     name: str
     device: str = "auto"
     threads: int | None = None
-    memory: str = "auto"
-    quality: str = "final"
-    gpus: int = 1
 
     @property
     def flags(self) -> tuple[str, ...]:

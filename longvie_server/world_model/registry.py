@@ -22,6 +22,7 @@ from bridge.errors import InvalidValue
 
 from .fake import FakeWorldModel
 from .interface import WorldModel
+from .options import RunOptions
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,7 @@ KNOWN_MODELS: Final = (
 LONGVIE2_ENVIRONMENT: Final = "LONGVIE_LONGVIE2"
 TINY_FOLDER: Final = Path(__file__).parent / "checkpoints" / "tiny"
 
+_DEFAULTS: Final = RunOptions()
 _FAKE: Final = re.compile(r"fake(?::(?P<height>\d{1,5})x(?P<width>\d{1,5}))?(?:,delay=(?P<delay>\d+(?:\.\d+)?))?")
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -48,8 +50,7 @@ def load_model(
     *,
     device: str = "auto",
     threads: int | None = None,
-    memory: str = "auto",
-    quality: str = "final",
+    options: RunOptions = _DEFAULTS,
     environ: Mapping[str, str] = os.environ,
 ) -> WorldModel:
     """Load a world model by its name.
@@ -58,8 +59,7 @@ def load_model(
         name: one of the names above.
         device: "auto", "cpu", "cuda", "cuda:1", "mps": where its weights go.
         threads: of the CPU's work; None for the library's own choice.
-        memory: "auto" or a memory profile's name: what of a large model lies on the device.
-        quality: "final", "balanced" or "preview": what is traded for speed; the fake has but one.
+        options: how it is to be run; the fake has but one way.
         environ: where `LONGVIE_LONGVIE2` is looked up.
 
     Raises:
@@ -67,7 +67,7 @@ def load_model(
     """
     if name == "fake" or name.startswith(("fake:", "fake,")):
         return _load_fake(name)
-    how = _How(device=device, threads=threads, memory=memory, quality=quality)
+    how = _How(device=device, threads=threads, options=options)
     if name == "tiny":
         return _load_longvie2(_bundled(TINY_FOLDER), name=name, **how)
     if name == "longvie2" or name.startswith("longvie2:"):
@@ -159,13 +159,10 @@ def _download(hub_id: str) -> Path:
 class _How(TypedDict):
     device: str
     threads: int | None
-    memory: str
-    quality: str
+    options: RunOptions
 
 
-def _load_longvie2(
-    folder: Path, *, name: str, device: str, threads: int | None, memory: str, quality: str
-) -> WorldModel:
+def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None, options: RunOptions) -> WorldModel:
     # Imported here: the fake has to start without torch.
     import torch
 
@@ -176,7 +173,7 @@ def _load_longvie2(
     where = _torch_device(device)
     # On a CPU without matrix units 16 bits are slower than 32, and where they are faster, bytes would differ.
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, memory=memory, quality=quality)
+    return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, options=options)
 
 
 def _torch_device(device: str) -> torch.device:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,16 +16,22 @@ from diffusers.utils import deprecation_utils
 
 from bridge.errors import InvalidValue
 
-from .memory import own_memory, profile_for
+from ..options import RunOptions
+from .attention import choose_kernel, fault_on, use_kernel
+from .compilation import compile_blocks, worth_compiling
+from .float8 import use_float8
+from .memory import MemoryProfile, own_memory, profile_for
 from .pipeline import LongVie2Pipeline
 from .quality import quality_named
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "make_ready", "save_checkpoint"]
 
 # diffusers renamed the keyword, and warns of the old one since.
 _DTYPE_KEYWORD = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 _ORIGIN = "_name_or_path"
 _PARTS = ("text_encoder", "image_encoder", "vae", "transformer")
+_COMPILE = ("auto", "on", "off")
+_AS_PUBLISHED = RunOptions(memory="resident")
 
 
 def save_checkpoint(pipeline: LongVie2Pipeline, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
@@ -65,8 +71,7 @@ def load_checkpoint(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-    memory: str = "resident",
-    quality: str = "final",
+    options: RunOptions = _AS_PUBLISHED,
 ) -> LongVie2Pipeline:
     """Read a pipeline from a folder, or from a repository on the Hub, in evaluation mode.
 
@@ -74,22 +79,69 @@ def load_checkpoint(
         folder: local path, or `owner/name`.
         device: where the weights go.
         dtype: of the weights there; modulation, norms and positions stay float32.
-        memory: "auto" or a memory profile's name.
-        quality: "final", "balanced" or "preview".
+        options: how it is to be run.
 
     Raises:
-        InvalidValue: no memory profile or no quality has this name; no profile fits; the quality's LoRA cannot be had.
+        InvalidValue: an option's name is not known, or what it asks for cannot be had here.
     """
     pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
-    trade = quality_named(quality)
-    trade.apply(pipeline)
+    make_ready(pipeline, torch.device(device), options)
+    return pipeline
+
+
+def make_ready(pipeline: LongVie2Pipeline, device: torch.device, options: RunOptions, *, add_lora: bool = True) -> None:
+    """Change a pipeline that was just read, or built, to what the options say, and lay it out on a device.
+
+    Args:
+        pipeline: on the CPU, or on that device already.
+        device: where it will run.
+        options: how.
+        add_lora: False where its weights are random.
+
+    Raises:
+        InvalidValue: an option's name is not known, or what it asks for cannot be had here.
+    """
+    trade = quality_named(options.quality)
+    trade.apply(pipeline, add_lora=add_lora)
     pipeline.quality = trade.name
-    where = torch.device(device)
     for name in _PARTS:
         part = getattr(pipeline, name).eval().requires_grad_(False)
-        if where.type == "cpu":
+        if device.type == "cpu":
             own_memory(part)
-    profile = profile_for(memory, pipeline, where)
-    profile.apply(pipeline, where)
-    pipeline.memory = profile.name
-    return pipeline
+    transformer = pipeline.transformer
+    kernel = choose_kernel(
+        options.attention,
+        capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
+        gpus=options.gpus,
+        fault=fault_on(device, transformer),
+    )
+    use_kernel(transformer, kernel)
+    pipeline.attention = kernel.name
+    profile = profile_for(options.memory, pipeline, device)
+    pipeline.memory, pipeline.products = profile.name, options.products
+    if options.products == "float8":
+        use_float8(transformer, device)
+        # What the profile would have stored in 8 bits is in 8 bits.
+        profile = replace(profile, float8=False)
+    elif options.products != "full":
+        raise InvalidValue("is not known", field="products", value=options.products, remedy="Use full or float8.")
+    profile.apply(pipeline, device)
+    pipeline.compiled = _compile(pipeline, device, options, profile)
+
+
+def _compile(pipeline: LongVie2Pipeline, device: torch.device, options: RunOptions, profile: MemoryProfile) -> bool:
+    if options.compile not in _COMPILE:
+        raise InvalidValue("is not known", field="compile", value=options.compile, remedy=f"Use {_COMPILE}.")
+    if options.compile == "off" or (
+        options.compile == "auto" and not worth_compiling(device, profile, gpus=options.gpus)
+    ):
+        return False
+    works = compile_blocks(pipeline, device)
+    if options.compile == "on" and not works:
+        raise InvalidValue(
+            "its blocks cannot be compiled here",
+            field="compile",
+            value=options.compile,
+            remedy="The log says why: often a C compiler or triton is missing. Or choose auto or off.",
+        )
+    return works

@@ -7,14 +7,14 @@ where the value is needed (inside the block whose weights are on the device just
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
 from torch import Tensor
 
-__all__ = ["TEXT_TOKENS", "ClipMemo", "ContextAttnProcessor", "ContextSlot", "PassMemo"]
+__all__ = ["TEXT_TOKENS", "ClipMemo", "ContextAttnProcessor", "ContextSlot", "PassMemo", "kept", "slots_for"]
 
 TEXT_TOKENS = 512
 """Text tokens of every prompt: the attention layers tell image from text tokens by this number."""
@@ -100,6 +100,19 @@ class ContextAttnProcessor(WanAttnProcessor):  # type: ignore[misc]
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out: Tensor = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
         return out.flatten(2, 3).type_as(query)
+
+
+def kept(memo: ClipMemo | None, name: str, make: Callable[[], T]) -> T:
+    """Return what a memo has of this name, made now where it has none or there is no memo."""
+    return make() if memo is None else memo.keep(name, make)
+
+
+def slots_for(memo: ClipMemo | None, name: str, context: Tensor, count: int) -> Sequence[Tensor | ContextSlot]:
+    """Return one context per block: the same tensor, or with a memo a slot each."""
+    if memo is None:
+        return [context] * count
+    slots: list[Tensor | ContextSlot] = memo.keep(name, lambda: [ContextSlot(context) for _ in range(count)])
+    return slots
 
 
 def _by_head(attn: WanAttention, key: Tensor, value: Tensor) -> _Pair:

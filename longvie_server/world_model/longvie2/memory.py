@@ -228,16 +228,16 @@ def footprint(config: LongVie2Config = LONGVIE2_14B) -> Footprint:
 
 
 def _activations(sizes: Any, vae: Any, height: int, width_px: int) -> int:
-    """Roughly, in bytes: a block's float32 and 16-bit copies of the tokens, the controls' features, what is kept."""
+    """Roughly, in bytes: a block's float32 and 16-bit copies of the tokens, the branches' own tokens, what is kept."""
     latents = (height // vae.scale_factor_spatial) * (width_px // vae.scale_factor_spatial)
     per_frame = latents // math.prod(sizes.patch_size)
     tokens, context = 23 * per_frame, 769
     width = sizes.num_attention_heads * sizes.attention_head_dim
     control = sizes.control_num_attention_heads * sizes.attention_head_dim
     block = tokens * (4 * 4 * width + 6 * 2 * width + 2 * 2 * sizes.ffn_dim)
-    features = sizes.control_num_layers * tokens * control * 2
+    branches = 3 * tokens * control * 2
     kept = 2 * context * 2 * 2 * (sizes.num_layers * width + 2 * sizes.control_num_layers * control)
     # A `BlockAutoencoder` has no width at full resolution, but few channels at a quarter of it.
     channels = getattr(vae, "decoder_base_dim", None) or getattr(vae, "base_dim", None) or vae.place_width
     decoding = 16 * height * width_px * channels * 2
-    return int(block + features + kept + decoding)
+    return int(block + branches + kept + decoding)

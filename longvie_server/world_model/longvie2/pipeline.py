@@ -109,6 +109,12 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     """The trade of quality for speed that was applied to it."""
     memory = "resident"
     """The memory profile that its parts were laid out by."""
+    attention = "native"
+    """The attention kernel that was chosen for it."""
+    products = "full"
+    """What its blocks multiply: numbers of the transformer's type, or of 8 bits."""
+    compiled = False
+    """Whether its transformer's blocks were compiled."""
     shared_guidance: Guidance | None = None
     """Who takes which pass, where several processes make a clip together; `parallelise` says."""
 
@@ -266,7 +272,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         videos = encode_video(self.vae, torch.cat([dense, sparse]))
         image_latents = first[:1]
         if clip.points is not None and self.config.carries_first_frame:
-            image_latents = encode_carried(self.vae, carry(clip.image, clip.points))
+            image_latents = encode_carried(self.vae, carry(clip.image, clip.points), device=device)
         history = None
         if clip.history is not None:
             # Of 8 frames the VAE sees the first 5: two latents. The last three never enter, as in training.

@@ -89,8 +89,30 @@ class Quality:
     lora: Lora | None = None
     skipped: int = 1
 
-    def apply(self, pipeline: LongVie2Pipeline, *, environ: Mapping[str, str] = os.environ) -> None:
+    def passes(self, steps: int, guidance_scale: float) -> int:
+        """Return how many passes through the transformer are computed for a clip.
+
+        Args:
+            steps, guidance_scale: the checkpoint's own.
+        """
+        if steps <= _FEW:
+            return steps if guidance_scale == 1 else 2 * steps
+        chosen = steps if self.steps is None else self.steps
+        first = _computed_first(chosen)
+        left_out = (
+            0 if self.skipped == 1 else sum((step - first - 1) % self.skipped != 0 for step in range(first, chosen))
+        )
+        return (chosen - left_out) * (2 if self.guided and guidance_scale != 1 else 1)
+
+    def apply(
+        self, pipeline: LongVie2Pipeline, *, add_lora: bool = True, environ: Mapping[str, str] = os.environ
+    ) -> None:
         """Change the pipeline's defaults and weights; once per pipeline, before its parts are laid out.
+
+        Args:
+            pipeline: as it was read.
+            add_lora: False for random weights, which hold nothing that could be distilled.
+            environ: may say where the LoRA is.
 
         Raises:
             InvalidValue: the LoRA cannot be had, or is of another model.
@@ -98,7 +120,7 @@ class Quality:
         defaults = pipeline.defaults
         if defaults.num_inference_steps <= _FEW:
             return
-        if self.lora is not None:
+        if self.lora is not None and add_lora:
             _merge(pipeline, self.lora.find(environ))
         if self.skipped > 1:
             pipeline.transformer.enable_cache(_extrapolation(defaults.num_inference_steps, self.skipped))
@@ -142,8 +164,13 @@ def quality_named(name: str) -> Quality:
 def _extrapolation(steps: int, skipped: int) -> TaylorSeerCacheConfig:
     """What the blocks would add is not computed in a step left out; the flow is continued in a straight line."""
     return TaylorSeerCacheConfig(
-        cache_interval=skipped, disable_cache_before_step=max(2, steps // 5), max_order=1, use_lite_mode=True
+        cache_interval=skipped, disable_cache_before_step=_computed_first(steps), max_order=1, use_lite_mode=True
     )
+
+
+def _computed_first(steps: int) -> int:
+    """The first steps decide what the picture shows: a fifth of them, and the two that a line goes through."""
+    return max(2, steps // 5)
 
 
 def _merge(pipeline: LongVie2Pipeline, file: Path) -> None:

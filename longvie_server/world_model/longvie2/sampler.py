@@ -4,13 +4,14 @@ In: a seed, the clip's conditions, the history's latents. Out: the clip's latent
 Laws:
 - Unified noise: ONE tensor per seed and size, drawn on the CPU in float32, starts every clip of a session.
 - From the second clip on, its first latent frame is mixed with the history's last one, and treated as pure noise still.
-- Guidance 1 is one pass per step; any other is two.
+- Guidance 1 is one pass per step; any other is two, or one of both prompts where a pass is small.
 
 Source: LongVie 2 (arXiv 2512.13604), sections 3 and 4; flow matching as in Wan 2.1.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,10 +28,21 @@ from .memo import ClipMemo, PassMemo
 from .parallel import Guidance
 from .transformer import LongVie2Transformer3DModel
 
-__all__ = ["FIRST_LATENT_NOISE", "Conditions", "denoise", "mix_first_latent", "set_steps", "unified_noise"]
+__all__ = [
+    "FIRST_LATENT_NOISE",
+    "Conditions",
+    "batches_guidance",
+    "denoise",
+    "mix_first_latent",
+    "set_steps",
+    "unified_noise",
+]
 
 FIRST_LATENT_NOISE: Final = 0.925926
 """How much noise the first latent frame of a clip with history starts from; 25/27, rounded as it was in training."""
+
+_BATCHED_UP_TO: Final = {"cpu": 2e7, "cuda": 2e9}
+"""Tokens times width squared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +114,21 @@ def set_steps(
     return fresh
 
 
+def batches_guidance(transformer: LongVie2Transformer3DModel, places: int) -> bool:
+    """Whether the two passes of guidance are faster as one: where a pass is so small that calls cost more than work.
+
+    A larger pass fills the device by itself; two at once would only take twice the memory for activations.
+
+    Args:
+        transformer: on its device.
+        places: of a clip's latents: frames * h * w.
+    """
+    config = transformer.config
+    width = config.num_attention_heads * config.attention_head_dim
+    tokens = places // math.prod(config.patch_size)
+    return bool(tokens * width**2 <= _BATCHED_UP_TO.get(transformer.device.type, 0))
+
+
 @torch.no_grad()
 def denoise(
     transformer: LongVie2Transformer3DModel,
@@ -111,6 +138,7 @@ def denoise(
     conditions: Conditions,
     guidance_scale: float = 1.0,
     remember: bool = True,
+    batched: bool | None = None,
     guidance: Guidance | None = None,
 ) -> Generator[Tensor, None, None]:
     """Yield the latents after each step.
@@ -122,6 +150,7 @@ def denoise(
         conditions: on the transformer's device.
         guidance_scale: 1 for none.
         remember: keep what no step changes (for the 14 B model about 1 GB per prompt) instead of computing it again.
+        batched: make guidance's two passes one; None: where that is faster, see `batches_guidance`.
         guidance: of a parallelised transformer: this process computes one of the two passes.
 
     Yields:
@@ -132,37 +161,57 @@ def denoise(
     """
     if guidance_scale != 1 and conditions.negative_text is None:
         raise InvalidValue("is needed for guidance", field="negative_text", remedy="Or set guidance_scale to 1.")
-    dtype = transformer.dtype
-    given = conditions.to(dtype)
+    if batched is None:
+        batched = batches_guidance(transformer, noise[0, 0].numel())
+    given = conditions.to(transformer.dtype)
+    texts = [given.text] if guidance_scale == 1 or given.negative_text is None else [given.text, given.negative_text]
+    if len(texts) == 2 and guidance is not None:
+        texts = [texts[guidance.side]]
+    elif batched:
+        texts = [torch.cat(texts)]
     latents = noise.float()
     clip = ClipMemo()
-    memos = [PassMemo(clip) if remember else None for _ in range(2)]
+    memos = [PassMemo(clip) if remember else None for _ in texts]
     if transformer.is_cache_enabled:
         # What was seen of another clip says nothing of this one.
         transformer._reset_stateful_cache()
     for timestep in scheduler.timesteps:
         # In bf16 this rounds 937.5 to 936: the released weights were trained and are run so.
-        t = timestep.to(dtype).expand(1)
-        x = torch.cat([latents.to(dtype), given.image_latents], dim=1)
-
-        def flow(text: Tensor, side: int, x: Tensor = x, t: Tensor = t) -> Tensor:
-            controls = (given.dense, given.sparse, given.history)
-            # The two passes are told apart by name, for what diffusers may keep of each from step to step.
-            named = (
-                transformer.cache_context(("cond", "uncond")[side]) if transformer.is_cache_enabled else nullcontext()
-            )
-            with named:
-                out = transformer(x, t, text, given.image, *controls, memo=memos[side], return_dict=False)
-            return out[0].float()  # type: ignore[no-any-return]
-
-        if guidance_scale == 1 or given.negative_text is None:
-            velocity = flow(given.text, 0)
-        else:
-            if guidance is None:
-                velocity, negative = flow(given.text, 0), flow(given.negative_text, 1)
-            else:
-                text = given.negative_text if guidance.side else given.text
-                velocity, negative = guidance.exchange(flow(text, guidance.side))
+        t = timestep.to(transformer.dtype).expand(1)
+        x = torch.cat([latents.to(transformer.dtype), given.image_latents], dim=1)
+        flows = [
+            _flow(transformer, x, t, text, given, side, memo)
+            for side, (text, memo) in enumerate(zip(texts, memos, strict=True))
+        ]
+        velocity = flows[0]
+        if guidance_scale != 1:
+            velocity, negative = flows if len(flows) == 2 else _both(flows[0], guidance)
             velocity = negative + guidance_scale * (velocity - negative)
         latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         yield latents
+
+
+def _flow(
+    transformer: LongVie2Transformer3DModel,
+    x: Tensor,
+    t: Tensor,
+    text: Tensor,
+    given: Conditions,
+    side: int,
+    memo: PassMemo | None,
+) -> Tensor:
+    """One pass: the flow for each prompt in `text`."""
+    # Passes of different prompts are told apart by name, for what diffusers may keep of each from step to step.
+    named = transformer.cache_context(("cond", "uncond")[side]) if transformer.is_cache_enabled else nullcontext()
+    with named:
+        controls = (given.dense, given.sparse, given.history)
+        out = transformer(x, t, text, given.image, *controls, memo=memo, return_dict=False)
+    return out[0].float()  # type: ignore[no-any-return]
+
+
+def _both(flow: Tensor, guidance: Guidance | None) -> tuple[Tensor, Tensor]:
+    """The flows with the prompt and with the negative one: of the two processes, or of one batch."""
+    if guidance is not None:
+        return guidance.exchange(flow)
+    prompted, negative = flow.chunk(2)
+    return prompted, negative

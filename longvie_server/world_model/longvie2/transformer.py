@@ -5,7 +5,7 @@ Laws:
 - Base tokens are history frames, then the clip's frames, numbered as ONE sequence of positions. History tokens pass
   through every block, receive no control, and are dropped before the head.
 - The control branches number the clip's own frames from 0, and never see the latents or the history: what they say
-  depends on (controls, timestep, text, image) alone, so it can be computed apart (`control_features`).
+  depends on (controls, timestep, text, image) alone. A layer's features are made when they are needed, and not kept.
 - With a `PassMemo`, what no step changes is computed by a clip's first pass alone; the numbers are the same.
 - Module names are diffusers' for the base, the released checkpoint's for the control linears.
 
@@ -15,8 +15,8 @@ Source: LongVie 2 (arXiv 2512.13604), section 3; the released weights' own compu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -35,33 +35,13 @@ from torch import Tensor, nn
 
 from bridge.errors import InvalidValue, ShapeMismatch
 
-from .memo import TEXT_TOKENS, ClipMemo, ContextAttnProcessor, ContextSlot, PassMemo
+from .memo import TEXT_TOKENS, ContextAttnProcessor, ContextSlot, PassMemo, kept, slots_for
+from .shares import join_shares, share_of
+from .timesteps import SinusoidalTimesteps, flow_of_clean
 
 __all__ = ["TEXT_TOKENS", "LongVie2Transformer3DModel"]
 
-T = TypeVar("T")
-
 _PREDICTION_TYPES: Final = ("flow_prediction", "sample")
-_LEAST_SIGMA: Final = 0.05
-"""What a flow is divided by at least, where clean latents are predicted."""
-
-
-class SinusoidalTimesteps(nn.Module):
-    """Cosines, then sines, of the timestep: (batch,) -> (batch, channels).
-
-    The angles are float64, as the weights were trained; float32 angles are off by 3e-5 at timestep 1000.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, timestep: Tensor) -> Tensor:
-        wide = torch.float32 if timestep.device.type == "mps" else torch.float64
-        half = self.channels // 2
-        powers = torch.arange(half, dtype=wide, device=timestep.device) / half
-        angles = timestep.to(wide)[:, None] * torch.pow(10000.0, -powers)[None]
-        return torch.cat([angles.cos(), angles.sin()], dim=1).float()
 
 
 class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):  # type: ignore[misc]
@@ -187,21 +167,16 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             for parameter in linear.parameters():
                 parameter.zero_()
 
-    def control_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that the control branches own, in state-dict order."""
-        return [parameter for name, parameter in self.named_parameters() if name.startswith("control_")]
-
     def forward(
         self,
         hidden_states: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
         encoder_hidden_states_image: Tensor,
-        dense: Tensor | None = None,
-        sparse: Tensor | None = None,
+        dense: Tensor,
+        sparse: Tensor,
         history: Tensor | None = None,
         *,
-        control_features: Sequence[Tensor] | None = None,
         dense_scale: Tensor | None = None,
         memo: PassMemo | None = None,
         return_dict: bool = True,
@@ -211,11 +186,11 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         Args:
             hidden_states: (batch, 2z + 4, frames, h, w): noisy latents, mask, image condition.
             timestep: (batch,), 1000 * sigma.
-            encoder_hidden_states: (batch, 512, text_dim), zero past the prompt.
+            encoder_hidden_states: (batch, 512, text_dim), zero past the prompt. Where all else has a batch of 1, it is
+                repeated for each of these.
             encoder_hidden_states_image: (batch, image tokens, image_dim).
             dense, sparse: (batch, 2z + 4, frames, h, w): control latents, mask, latents of the control's first frame.
             history: (batch, z, history frames, h, w) latents, or None.
-            control_features: of `control_features`, in place of dense and sparse.
             dense_scale: (batch,) factor on the dense branch's tokens; None is 1 (training keeps dense from dominating).
             memo: of this clip and prompt, for passes without gradients: all but hidden_states and timestep, and the
                 number of frames, must then be what they were at its first pass.
@@ -226,69 +201,33 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
 
         Raises:
             ShapeMismatch: not 512 text tokens, or controls or history of another size than the latents.
-            InvalidValue: neither controls nor control features, or not one feature per control layer.
         """
         self._check(hidden_states, encoder_hidden_states, dense, sparse, history)
         temb, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
-        context = _kept(
-            memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
-        )
-        if control_features is None:
-            if dense is None or sparse is None:
-                raise InvalidValue("must both be given", field="dense, sparse", remedy="Or pass control_features.")
-            control_features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
-        if len(control_features) != len(self.control_combine_linears):
-            raise InvalidValue(
-                f"must hold {len(self.control_combine_linears)} tensors",
-                field="control_features",
-                value=len(control_features),
-                remedy="Pass what `control_features` returned.",
-            )
-
+        context = kept(memo, "context", lambda: self._embed_context(encoder_hidden_states, encoder_hidden_states_image))
+        features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
         clip = None if memo is None else memo.clip
-        tokens = self._share(self._patchify(hidden_states))
+        prompts = context.shape[0]
+        tokens = self._tokens(hidden_states).expand(prompts, -1, -1)
         past = 0
         if history is not None:
-            history_tokens = _kept(clip, "history", lambda: self._share(self._patchify(self._history_input(history))))
+            history_tokens = kept(clip, "history", lambda: self._tokens(self._history_input(history)))
             past = history_tokens.shape[1]
-            tokens = torch.cat([history_tokens, tokens], dim=1)
+            tokens = torch.cat([history_tokens.expand(prompts, -1, -1), tokens], dim=1)
         history_frames = 0 if history is None else history.shape[2]
-        rotary = _kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
+        rotary = kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
 
-        contexts = _contexts(memo, "base", context, len(self.blocks))
-        for i, (block, of_block) in enumerate(zip(self.blocks, contexts, strict=True)):
+        slots = slots_for(memo, "base", context, len(self.blocks))
+        for i, (block, of_block) in enumerate(zip(self.blocks, slots, strict=True)):
             tokens = self._run_block(block, tokens, of_block, time_mod, rotary)
-            if i < len(control_features):
-                fused = self.control_combine_linears[i](control_features[i])
+            if i < len(self.control_combine_linears):
+                fused = self.control_combine_linears[i](next(features))
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
 
-        sample = self._head(self._joined(tokens[:, past:]), temb, hidden_states.shape)
+        sample = self._head(join_shares(tokens[:, past:], self._parallel_config), temb, hidden_states.shape)
         if self.config.prediction_type == "sample":
-            sample = _flow_to(sample, hidden_states, timestep)
+            sample = flow_of_clean(sample, hidden_states, timestep)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
-
-    def control_features(
-        self,
-        dense: Tensor,
-        sparse: Tensor,
-        timestep: Tensor,
-        encoder_hidden_states: Tensor,
-        encoder_hidden_states_image: Tensor,
-        *,
-        dense_scale: Tensor | None = None,
-    ) -> list[Tensor]:
-        """Run the control branches alone: they do not depend on the latents, so this may run beside or before them.
-
-        Args:
-            dense, sparse, timestep, encoder_hidden_states, encoder_hidden_states_image, dense_scale: as in `forward`.
-
-        Returns:
-            One (batch, tokens, control width) sum of both branches per control layer, before its fusion linear.
-        """
-        self._check(dense, encoder_hidden_states, dense, sparse, None)
-        _, time_mod = self._embed_time(timestep, encoder_hidden_states.dtype)
-        context = self._embed_context(encoder_hidden_states, encoder_hidden_states_image)
-        return self._run_control(dense, sparse, time_mod, context, dense_scale, None)
 
     def _embed_time(self, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return time embedding (batch, width) and modulation (batch, 6, width)."""
@@ -303,7 +242,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
     def _embed_context(self, text: Tensor, image: Tensor) -> Tensor:
         """Return image, then text, (batch, tokens, width)."""
         embedder = self.condition_embedder
-        return torch.cat([embedder.image_embedder(image), embedder.text_embedder(text)], dim=1)
+        image = embedder.image_embedder(image).expand(text.shape[0], -1, -1)
+        return torch.cat([image, embedder.text_embedder(text)], dim=1)
 
     def _run_control(
         self,
@@ -313,33 +253,33 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         context: Tensor,
         dense_scale: Tensor | None,
         memo: PassMemo | None,
-    ) -> list[Tensor]:
+    ) -> Iterator[Tensor]:
+        """Yield a layer's features when they are asked for: all of them at once take a gigabyte of the real model's."""
         clip = None if memo is None else memo.clip
-        rotary = _kept(clip, "control rotary", lambda: self._control_positions(dense))
+        rotary = kept(clip, "control rotary", lambda: self._control_positions(dense))
         time_mod = self.control_t_mod(time_mod)
-        context = _kept(memo, "control context", lambda: self.control_text_linear(context))
+        context = kept(memo, "control context", lambda: self.control_text_linear(context))
         # The branches look through the BASE model's patch embedding.
-        x_dense = _kept(clip, "dense", lambda: self._entrance("dense", dense))
-        x_sparse = _kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
+        x_dense = kept(clip, "dense", lambda: self._entrance("dense", dense))
+        x_sparse = kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
+        x_dense, x_sparse = (tokens.expand(context.shape[0], -1, -1) for tokens in (x_dense, x_sparse))
         blocks = zip(
             self.control_blocks_dense,
             self.control_blocks_sparse,
-            _contexts(memo, "dense blocks", context, len(self.control_blocks_dense)),
-            _contexts(memo, "sparse blocks", context, len(self.control_blocks_sparse)),
+            slots_for(memo, "dense blocks", context, len(self.control_blocks_dense)),
+            slots_for(memo, "sparse blocks", context, len(self.control_blocks_sparse)),
             strict=True,
         )
-        features = []
         for dense_block, sparse_block, of_dense, of_sparse in blocks:
             x_dense = self._run_block(dense_block, x_dense, of_dense, time_mod, rotary)
             x_sparse = self._run_block(sparse_block, x_sparse, of_sparse, time_mod, rotary)
-            features.append(x_dense + x_sparse)
-        return features
+            yield x_dense + x_sparse
 
     def _entrance(self, name: str, control: Tensor) -> Tensor:
         """A control's tokens, (batch, tokens, control width)."""
-        tokens: Tensor = getattr(self, f"control_initial_combine_linear_{name}")(self._share(self._patchify(control)))
+        tokens: Tensor = getattr(self, f"control_initial_combine_linear_{name}")(self._tokens(control))
         return tokens
 
     def _positions(self, latents: Tensor, history_frames: int) -> tuple[Tensor, Tensor]:
@@ -349,35 +289,13 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         if self._parallel_config is None:
             return angles  # type: ignore[no-any-return]
         past = angles[0].shape[1] * history_frames // (history_frames + frames)
-        cos, sin = (torch.cat([self._share(a[:, :past]), self._share(a[:, past:])], dim=1) for a in angles)
+        parts = (tuple(share_of(part, self._parallel_config) for part in (a[:, :past], a[:, past:])) for a in angles)
+        cos, sin = (torch.cat(pair, dim=1) for pair in parts)
         return cos, sin
 
     def _control_positions(self, control: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self.control_rope(control)
-        return self._share(cos), self._share(sin)
-
-    def _share(self, tokens: Tensor) -> Tensor:
-        """This process's part of (batch, tokens, ...): all of it where the model runs on one."""
-        if self._parallel_config is None:
-            return tokens
-        parallel = self._parallel_config.context_parallel_config
-        if tokens.shape[1] % parallel.ulysses_degree:
-            raise InvalidValue(
-                f"cannot be shared out among {parallel.ulysses_degree} processes",
-                field="tokens",
-                value=tokens.shape[1],
-                remedy="Use a number of processes that divides it.",
-            )
-        return tokens.chunk(parallel.ulysses_degree, dim=1)[parallel._ulysses_local_rank]
-
-    def _joined(self, tokens: Tensor) -> Tensor:
-        """The whole of what `_share` shared out."""
-        if self._parallel_config is None:
-            return tokens
-        parallel = self._parallel_config.context_parallel_config
-        parts = [torch.empty_like(tokens) for _ in range(parallel.ulysses_degree)]
-        torch.distributed.all_gather(parts, tokens.contiguous(), group=parallel._ulysses_mesh.get_group())
-        return torch.cat(parts, dim=1)
+        return share_of(cos, self._parallel_config), share_of(sin, self._parallel_config)
 
     def _run_block(
         self,
@@ -394,10 +312,10 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             out = block(*inputs)
         return out
 
-    def _patchify(self, latents: Tensor) -> Tensor:
-        """(batch, channels, frames, h, w) -> (batch, tokens, width), tokens in frame, row, column order."""
-        tokens: Tensor = self.patch_embedding(latents)
-        return tokens.flatten(2).transpose(1, 2).contiguous()
+    def _tokens(self, latents: Tensor) -> Tensor:
+        """(batch, channels, frames, h, w) -> this process's (batch, tokens, width), in frame, row, column order."""
+        patches: Tensor = self.patch_embedding(latents)
+        return share_of(patches.flatten(2).transpose(1, 2).contiguous(), self._parallel_config)
 
     def _history_input(self, history: Tensor) -> Tensor:
         """Put history latents into the condition slot; the noise and mask slots hold ones."""
@@ -411,14 +329,12 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         patches = self.proj_out(tokens)
         p_t, p_h, p_w = self.config.patch_size
         frames, rows, columns = shape[2] // p_t, shape[3] // p_h, shape[4] // p_w
-        patches = patches.reshape(shape[0], frames, rows, columns, p_t, p_h, p_w, -1)
+        patches = patches.reshape(-1, frames, rows, columns, p_t, p_h, p_w, self.config.out_channels)
         patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # batch, z, frame, p_t, row, p_h, column, p_w
         out: Tensor = patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
         return out
 
-    def _check(
-        self, latents: Tensor, text: Tensor, dense: Tensor | None, sparse: Tensor | None, history: Tensor | None
-    ) -> None:
+    def _check(self, latents: Tensor, text: Tensor, dense: Tensor, sparse: Tensor, history: Tensor | None) -> None:
         if text.shape[1] != TEXT_TOKENS:
             raise ShapeMismatch(
                 f"must hold {TEXT_TOKENS} tokens",
@@ -427,36 +343,12 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 remedy="Pad the text features with zeros.",
             )
         for name, control in (("dense", dense), ("sparse", sparse)):
-            if control is not None and control.shape != latents.shape:
+            if control.shape != latents.shape:
                 _raise_size(name, control, latents.shape)
         z = self.config.out_channels
         want: tuple[Any, ...] = (latents.shape[0], z, *latents.shape[3:])
         if history is not None and (*history.shape[:2], *history.shape[3:]) != want:
             _raise_size("history", history, (*want[:2], "frames", *want[2:]))
-
-
-def _kept(memo: ClipMemo | None, name: str, make: Callable[[], T]) -> T:
-    return make() if memo is None else memo.keep(name, make)
-
-
-def _flow_to(clean: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:
-    """The flow from clean latents, (batch, z, ...), through noisy ones at sigma = timestep / 1000.
-
-    Args:
-        clean: as predicted.
-        noisy: the same places, `z` or more channels, latents first.
-        timestep: (batch,).
-    """
-    sigma = (timestep / 1000).clamp(min=_LEAST_SIGMA).view(-1, 1, 1, 1, 1).to(clean.dtype)
-    return (noisy[:, : clean.shape[1]] - clean) / sigma
-
-
-def _contexts(memo: ClipMemo | None, name: str, context: Tensor, count: int) -> Sequence[Tensor | ContextSlot]:
-    """One context per block: the same tensor, or with a memo a slot each."""
-    if memo is None:
-        return [context] * count
-    slots: list[Tensor | ContextSlot] = memo.keep(name, lambda: [ContextSlot(context) for _ in range(count)])
-    return slots
 
 
 def _raise_size(field: str, tensor: Tensor, want: Sequence[Any]) -> None:

@@ -2,7 +2,8 @@
 
 In: video in -1 .. 1. Out: latents of about unit scale, and the reverse, whole or while later frames wait.
 Laws: encoding is deterministic (the posterior's mode); nothing is kept on the VAE between calls, so two streams may
-take turns; on a CPU the framewise path runs (same numbers, faster), elsewhere diffusers' own; both are differentiable.
+take turns; the framewise path (same numbers) runs on a CPU, where it is faster, and for a first frame with zeros behind
+it; diffusers' own for all else; both are differentiable.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .block_vae import TIME_FACTOR, BlockAutoencoder
 from .carry import CarriedFrame
 
 __all__ = [
+    "MASK_CHANNELS",
     "VideoVae",
     "decode_chunks",
     "decode_stream",
@@ -116,14 +118,14 @@ def encode_condition(vae: VideoVae, image: Tensor, frames: int) -> Tensor:
     return torch.cat([mask, latents], dim=1)
 
 
-def encode_carried(vae: VideoVae, carried: CarriedFrame) -> Tensor:
+def encode_carried(vae: VideoVae, carried: CarriedFrame, *, device: torch.device = _CPU) -> Tensor:
     """Return the condition of a first frame that was carried along: how much of a place is known, and the latents.
 
     Returns:
         (1, 4 + z, 1 + k, h, w). A latent frame has four frames, and a mask channel for each: the share of the place's
         pixels that are known in it. The first latent frame has one frame, and it is known.
     """
-    latents = encode_video(vae, to_video(carried.video, device=vae.device, dtype=vae.dtype))
+    latents = encode_video(vae, to_video(carried.video, device=device, dtype=vae.dtype))
     factor = vae.config.scale_factor_spatial
     known = torch.from_numpy(carried.known).to(latents)
     share = F.avg_pool2d(known[:, None], factor)[:, 0]
@@ -162,6 +164,10 @@ def encode_mean(vae: VideoVae, video: Tensor, *, frames: int | None = None) -> T
     _onload(vae)
     if _framewise(vae, video):
         return framewise_vae.encode_moments(vae, video, frames=frames).chunk(2, dim=1)[0]
+    if frames is not None and isinstance(vae, AutoencoderKLWan) and framewise_vae.supports(vae):
+        # A quarter of the work on any device: layers stop where their output stands still. One by one, for its memory.
+        each = (framewise_vae.encode_moments(vae, one, frames=frames) for one in video.split(1))
+        return torch.cat([moments.chunk(2, dim=1)[0] for moments in each])
     total = frames or video.shape[2]
     whole = torch.cat([video, video[:, :, -1:].expand(-1, -1, total - video.shape[2], -1, -1)], dim=2)
     whole = whole[:, :, : TIME_FACTOR * latent_frames(total) - 3]

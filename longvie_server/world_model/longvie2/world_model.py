@@ -17,20 +17,23 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import transformers
-from diffusers.models import attention_dispatch
 from torch import Tensor
 
 from bridge.errors import ShapeMismatch
-from bridge.tick import WorldState
+from bridge.tick import CLIP_TICKS, WorldState
 
 from ..interface import ControlClip, ModelSpec, StepEvent, StepFrames
+from ..options import RunOptions
 from .checkpoint import load_checkpoint
 from .parallel import parallelise
 from .pipeline import ClipInput, LongVie2Pipeline
+from .sampler import batches_guidance
+from .vae import latent_frames
 
 __all__ = ["LongVie2WorldModel"]
 
 PROMPTS_KEPT: Final = 64
+_DEFAULTS: Final = RunOptions()
 
 
 class LongVie2WorldModel:
@@ -68,13 +71,12 @@ class LongVie2WorldModel:
         name: str,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        memory: str = "auto",
-        quality: str = "final",
+        options: RunOptions = _DEFAULTS,
         steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> LongVie2WorldModel:
         """Return a model from a checkpoint's folder, or from a repository on the Hub; see `load_checkpoint`."""
-        pipeline = load_checkpoint(folder, device=device, dtype=dtype, memory=memory, quality=quality)
+        pipeline = load_checkpoint(folder, device=device, dtype=dtype, options=options)
         return cls(pipeline, name=name, steps=steps, guidance_scale=guidance_scale)
 
     @property
@@ -89,6 +91,7 @@ class LongVie2WorldModel:
             numerics={
                 **_numerics(self.pipeline),
                 "decode_chunk": str(self._decode_chunk),
+                "guidance": self._passes,
                 "gpus": str(self._processes),
             },
         )
@@ -97,6 +100,16 @@ class LongVie2WorldModel:
     def guidance_scale(self) -> float:
         """1 for one pass per step, any other for two."""
         return self._guidance
+
+    @property
+    def _passes(self) -> str:
+        """How guidance's two passes are made."""
+        if self._guidance == 1:
+            return "none"
+        defaults, scale = self.pipeline.defaults, self.pipeline.vae.config.scale_factor_spatial
+        places = latent_frames(CLIP_TICKS) * (defaults.height // scale) * (defaults.width // scale)
+        shared = self.pipeline.shared_guidance is not None
+        return "batched" if not shared and batches_guidance(self.pipeline.transformer, places) else "split"
 
     def parallelise(self) -> None:
         """Share the work of every clip among the processes of `torch.distributed`, which all take the same steps.
@@ -171,7 +184,6 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
         hardware = torch.cuda.get_device_name(device)
     else:
         hardware = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    backend, _ = attention_dispatch._AttentionBackendRegistry.get_active_backend()
     return {
         "device": device.type,
         "hardware": hardware,
@@ -179,7 +191,9 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
         "quality": pipeline.quality,
         "dtype": str(pipeline.transformer.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
-        "attention": str(getattr(backend, "value", backend)),
+        "attention": pipeline.attention,
+        "products": pipeline.products,
+        "compiled": str(pipeline.compiled).lower(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from bridge.errors import InvalidValue
 from longvie_server.bench.model import bench_model
+from longvie_server.bench.quality import bench_quality
 from longvie_server.cli.app import app
+from longvie_server.evaluation.metrics import PSNR_CEILING_DB
+from longvie_server.world_model.options import RunOptions
 
 
 def test_stages_add_up_and_operations_are_those_of_the_size() -> None:
@@ -42,6 +45,17 @@ def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     figures = json.loads(file.read_text())
     assert figures["over_floor"] == pytest.approx(figures["seconds_per_pass"] / figures["floor_s"])
     assert figures["peak_memory_bytes"] > 10**8
+
+
+def test_a_quality_is_measured_beside_final() -> None:
+    bench = bench_quality("random-small", options=RunOptions(quality="balanced"), clips=1)
+    assert (bench.final.quality, bench.chosen.quality) == ("final", "balanced")
+    assert (bench.final.passes, bench.chosen.passes) == (20, 12)
+    assert bench.gain == pytest.approx(bench.final.seconds_per_clip / bench.chosen.seconds_per_clip)
+    # Another picture, but the same clip.
+    assert 15 < bench.first_clip_db < PSNR_CEILING_DB
+    with pytest.raises(InvalidValue, match="its own number of steps"):
+        bench_model("random-small", steps=2, options=RunOptions(quality="preview"))
 
 
 def test_what_has_no_stages_is_refused() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from parity import golden_pipeline
-from published import longvie_file, write_shards
+from published import longvie_file, original_image_encoder, original_text_encoder, write_shards
 from safetensors.torch import load_file, save_file
 from transformers import ByT5Tokenizer, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
+from longvie_server.weights.encoders import ORIGINAL_ENCODERS
 from longvie_server.world_model.longvie2 import LongVie2Pipeline
 from longvie_server.world_model.longvie2.conversion import convert_transformer
 
@@ -51,9 +52,9 @@ def publish(tmp_path: Path, encoders: Path) -> Publish:
     def write(layout: str = "diffusers", *, prefix: bool = False) -> Path:
         folder = tmp_path / "published"
         base = load_file(GOLDEN / "base.safetensors")
-        shutil.copytree(encoders, folder / "base", dirs_exist_ok=True)
-        (folder / "longvie").mkdir()
+        (folder / "longvie").mkdir(parents=True)
         if layout == "diffusers":
+            shutil.copytree(encoders, folder / "base")
             write_shards(folder / "base" / "transformer", convert_transformer(base))
             config = {"num_attention_heads": META["dit"]["num_heads"], "_class_name": "WanTransformer3DModel"}
             (folder / "base" / "transformer" / "config.json").write_text(json.dumps(config))
@@ -61,6 +62,12 @@ def publish(tmp_path: Path, encoders: Path) -> Publish:
             vae.save_pretrained(folder / "base" / "vae")
         else:
             write_shards(folder / "base", base)
+            for part, weights in (
+                ("text_encoder", original_text_encoder(width=META["dit"]["text_dim"], heads=2, layers=1)),
+                ("image_encoder", original_image_encoder(width=1280, layers=2)),
+            ):
+                torch.save(weights, folder / "base" / ORIGINAL_ENCODERS[part])
+            shutil.copytree(encoders / "tokenizer", folder / "base" / "google" / "umt5-xxl")
             config = {"dim": META["dit"]["dim"], "num_heads": META["dit"]["num_heads"], "eps": META["dit"]["eps"]}
             (folder / "base" / "config.json").write_text(json.dumps(config))
             torch.save(load_file(GOLDEN / "vae.safetensors"), folder / "base" / "Wan2.1_VAE.pth")

@@ -38,7 +38,7 @@ def conditions(micro: LongVie2Pipeline, micro_clip: ClipInput) -> Conditions:
 
 
 def run(
-    pipeline: LongVie2Pipeline, conditions: Conditions, *, guidance_scale: float, remember: bool
+    pipeline: LongVie2Pipeline, conditions: Conditions, *, guidance_scale: float, remember: bool, batched: bool = False
 ) -> Iterator[Tensor]:
     _, _, frames, rows, columns = conditions.image_latents.shape
     noise = mix_first_latent(unified_noise((1, 16, frames, rows, columns), 3), conditions.history)
@@ -50,6 +50,7 @@ def run(
         conditions=conditions,
         guidance_scale=guidance_scale,
         remember=remember,
+        batched=batched,
     )
 
 
@@ -75,6 +76,14 @@ def test_the_same_bytes_as_without(micro: LongVie2Pipeline, conditions: Conditio
     assert all(torch.equal(a, b) for a, b in zip(kept, made_again, strict=True))
 
 
+def test_one_pass_for_both_prompts_makes_the_same_latents(micro: LongVie2Pipeline, conditions: Conditions) -> None:
+    together, apart = (
+        list(run(micro, conditions, guidance_scale=5.0, remember=True, batched=batched)) for batched in (True, False)
+    )
+    for a, b in zip(together, apart, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_nothing_constant_is_computed_twice(micro: LongVie2Pipeline, conditions: Conditions) -> None:
     with counted(micro.transformer) as calls:
         list(run(micro, conditions, guidance_scale=5.0, remember=True))
@@ -84,6 +93,11 @@ def test_nothing_constant_is_computed_twice(micro: LongVie2Pipeline, conditions:
     assert calls["blocks.0.attn2.to_q"] == passes
     # The latents in every pass; dense, sparse and history once.
     assert calls["patch_embedding"] == passes + 3
+
+    with counted(micro.transformer) as calls:
+        list(run(micro, conditions, guidance_scale=5.0, remember=True, batched=True))
+    assert {calls[name] for name in (*ONCE_A_CLIP, *ONCE_A_PROMPT)} == {1}
+    assert calls["patch_embedding"] == STEPS + 3
 
 
 def test_later_steps_cost_less_by_what_is_kept(micro: LongVie2Pipeline, conditions: Conditions) -> None:
@@ -104,6 +118,22 @@ def test_later_steps_cost_less_by_what_is_kept(micro: LongVie2Pipeline, conditio
     patches = 2 * (5 + 5 + 2) * (36 * 4) * 24
     entrances = 2 * (5 + 5) * 24 * 12 + 517 * 24 * 12
     assert first - later[0] == 2 * (embedded + keys_and_values + patches + entrances)
+
+
+def test_one_pass_for_both_prompts_costs_less_by_what_they_share(
+    micro: LongVie2Pipeline, conditions: Conditions
+) -> None:
+    costs = {}
+    for batched in (True, False):
+        steps = run(micro, conditions, guidance_scale=5.0, remember=True, batched=batched)
+        next(steps)
+        with FlopCounterMode(display=False) as counter:
+            next(steps)
+        costs[batched] = counter.get_total_flops()
+    # By hand, as above: the latents' patches, and all that is made of the time.
+    patches = 2 * 5 * (36 * 4) * 24
+    time = 16 * 24 + 24 * 24 + 24 * (6 * 24) + 6 * 24 * 12
+    assert costs[False] - costs[True] == 2 * (patches + time)
 
 
 def test_a_memo_is_of_one_clip(micro: LongVie2Pipeline, conditions: Conditions) -> None:

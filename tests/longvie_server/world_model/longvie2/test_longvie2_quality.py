@@ -116,13 +116,29 @@ def test_balanced_computes_six_of_ten_steps_and_forgets_the_clip_before() -> Non
 
     balanced.transformer.blocks[0].attn1.register_forward_hook(count)
     first = latents_of(balanced)
-    # Two passes each: steps 1 and 2, then every second one.
-    assert computed == 2 * 6
+    # At this size both prompts go through in one pass; steps 1 and 2, then every second one.
+    assert computed == 6
     assert torch.equal(latents_of(balanced), first)
-    assert computed == 4 * 6
+    assert computed == 2 * 6
     exact = latents_of(final)
     change = float((first - exact).norm() / exact.norm())
     assert 0 < change < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "guidance_scale", "passes"),
+    [
+        ("final", 50, 5.0, 100),
+        ("balanced", 50, 5.0, 2 * (10 + 20)),
+        ("balanced", 10, 1.0, 6),
+        ("preview", 50, 5.0, 4),
+        # A checkpoint of few steps is left alone.
+        ("preview", 4, 5.0, 8),
+        ("balanced", 1, 1.0, 1),
+    ],
+)
+def test_passes_are_known_beforehand(name: str, steps: int, guidance_scale: float, passes: int) -> None:
+    assert quality_named(name).passes(steps, guidance_scale) == passes
 
 
 def test_final_changes_nothing() -> None:

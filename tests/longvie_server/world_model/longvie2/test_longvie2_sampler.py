@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from bridge.errors import InvalidValue
-from longvie_server.world_model.longvie2 import LongVie2Pipeline
+from longvie_server.world_model.longvie2 import LongVie2Pipeline, LongVie2Transformer3DModel
 from longvie_server.world_model.longvie2.pipeline import ClipInput
-from longvie_server.world_model.longvie2.sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
+from longvie_server.world_model.longvie2.sampler import (
+    Conditions,
+    batches_guidance,
+    denoise,
+    mix_first_latent,
+    set_steps,
+    unified_noise,
+)
 
 CPU = torch.device("cpu")
 
@@ -90,18 +97,28 @@ def test_guidance_of_one_is_one_pass(micro: LongVie2Pipeline) -> None:
         history=None,
     )
     noise = unified_noise((1, 16, 3, 2, 4), 0)
-    texts: list[float] = []
+    texts: list[list[float]] = []
     run = micro.transformer.forward
 
     def counted(x: Tensor, t: Tensor, text: Tensor, *rest: Tensor, **flags: object) -> tuple[Tensor]:
-        texts.append(float(text[0, 0, 0]))
+        texts.append(text[:, 0, 0].tolist())
         return run(x, t, text, *rest, **flags)  # type: ignore[no-any-return]
 
     with patch.object(micro.transformer, "forward", counted):
-        for guidance in (1.0, 3.0):
-            scheduler = set_steps(micro.scheduler, 2, CPU)
-            list(denoise(micro.transformer, scheduler, noise=noise, conditions=conditions, guidance_scale=guidance))
-    assert texts == [0, 0, 0, 1, 0, 1]
+        for guidance, batched in ((1.0, False), (3.0, False), (1.0, True), (3.0, True)):
+            scheduler = set_steps(micro.scheduler, 1, CPU)
+            flags = {"guidance_scale": guidance, "batched": batched}
+            list(denoise(micro.transformer, scheduler, noise=noise, conditions=conditions, **flags))
+    assert texts == [[0], [0], [1], [0], [0, 1]]
+
+
+def test_guidance_is_one_pass_where_a_pass_is_small(micro: LongVie2Pipeline) -> None:
+    # 24 wide: 43,402 tokens of 2 x 2 places are 2.5e7 tokens x width^2, and a tenth of them 2.5e6.
+    assert batches_guidance(micro.transformer, 4 * 4_340)
+    assert not batches_guidance(micro.transformer, 4 * 43_402)
+    # On a kind of device that nobody measured, each pass is for itself.
+    with torch.device("meta"):
+        assert not batches_guidance(LongVie2Transformer3DModel(num_layers=1, control_num_layers=1), 4)
 
 
 def test_guidance_needs_a_negative_text(micro: LongVie2Pipeline, micro_clip: ClipInput) -> None:

@@ -66,16 +66,30 @@ def inputs(frames: int = 3, seed: int = 0) -> dict[str, Tensor]:
     return {**tensors, "timestep": torch.tensor([600.0])}
 
 
-def test_control_computed_apart_gives_the_same_pass(micro: LongVie2Pipeline) -> None:
-    given = inputs()
-    names = ("dense", "sparse", "timestep", "encoder_hidden_states", "encoder_hidden_states_image")
-    with torch.no_grad():
-        whole = micro.transformer(**given).sample
-        features = micro.transformer.control_features(**{name: given[name] for name in names})
-        given.pop("dense"), given.pop("sparse")
-        apart = micro.transformer(**given, control_features=features).sample
-    assert [tuple(f.shape) for f in features] == [(1, 3 * 1 * 2, 12)]
-    assert torch.equal(whole, apart)
+@torch.no_grad()
+def test_the_branches_see_neither_latents_nor_history(micro: LongVie2Pipeline) -> None:
+    features: list[Tensor] = []
+    hook = micro.transformer.control_combine_linears[0].register_forward_pre_hook(lambda _, args: features.extend(args))
+    try:
+        given = inputs()
+        micro.transformer(**given)
+        given["hidden_states"] = given["hidden_states"] + 1
+        micro.transformer(**given, history=torch.ones(1, 16, 2, 2, 4))
+    finally:
+        hook.remove()
+    first, second = features
+    assert first.shape == (1, 3 * 1 * 2, 12)
+    assert torch.equal(first, second)
+
+
+@torch.no_grad()
+def test_one_pass_for_two_prompts_is_a_pass_for_each(micro: LongVie2Pipeline) -> None:
+    given = {**inputs(), "history": torch.ones(1, 16, 2, 2, 4)}
+    texts = [inputs(seed=seed)["encoder_hidden_states"] for seed in (0, 1)]
+    both = micro.transformer(**{**given, "encoder_hidden_states": torch.cat(texts)}).sample
+    apart = [micro.transformer(**{**given, "encoder_hidden_states": text}).sample for text in texts]
+    torch.testing.assert_close(both, torch.cat(apart), rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(*apart, atol=1e-3)
 
 
 def test_dense_scale_zero_silences_the_dense_video(micro: LongVie2Pipeline) -> None:
@@ -105,26 +119,12 @@ def test_checkpointed_gradients_are_the_same(micro: LongVie2Pipeline) -> None:
         torch.testing.assert_close(gradient, gradients[1][name])
 
 
-def test_control_parameters_are_the_branches_alone(micro: LongVie2Pipeline) -> None:
-    own = {id(p) for p in micro.transformer.control_parameters()}
-    names = {name.split(".")[0] for name, p in micro.transformer.named_parameters() if id(p) in own}
-    assert names == {
-        "control_blocks_dense",
-        "control_blocks_sparse",
-        "control_combine_linears",
-        "control_initial_combine_linear_dense",
-        "control_initial_combine_linear_sparse",
-        "control_t_mod",
-        "control_text_linear",
-    }
-
-
 def test_the_real_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
         model = LongVie2Transformer3DModel()
         same = LongVie2Transformer3DModel(**asdict(LONGVIE2_14B.transformer))
     assert {n: p.shape for n, p in model.named_parameters()} == {n: p.shape for n, p in same.named_parameters()}
-    control = sum(p.numel() for p in model.control_parameters())
+    control = sum(p.numel() for name, p in model.named_parameters() if name.startswith("control_"))
     base = sum(p.numel() for p in model.parameters()) - control
     attention = sum(p.numel() for name, p in model.named_parameters() if name.startswith("blocks.") and "attn1" in name)
     assert (round(base / 1e9, 1), round(control / 1e9, 1), round(attention / 1e9, 1)) == (16.4, 2.6, 4.2)
@@ -144,14 +144,6 @@ def test_wrong_shapes_are_named(micro: LongVie2Pipeline, name: str, shape: tuple
     given = {**inputs(), name: torch.zeros(shape)}
     with pytest.raises(ShapeMismatch, match=name):
         micro.transformer(**given)
-
-
-def test_missing_control_is_an_error(micro: LongVie2Pipeline) -> None:
-    given = {**inputs(), "sparse": None}
-    with pytest.raises(InvalidValue, match="sparse"):
-        micro.transformer(**given)
-    with pytest.raises(InvalidValue, match="control_features"):
-        micro.transformer(**inputs(), control_features=[])
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("in_channels", 35), ("control_num_layers", 41)])

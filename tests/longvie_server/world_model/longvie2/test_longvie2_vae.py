@@ -77,6 +77,8 @@ def test_a_condition_is_its_image_and_zeros_encoded_whole(micro: LongVie2Pipelin
     got = encode_condition(micro.vae, image, frames)
     whole = torch.cat([image, torch.zeros(2, 3, frames - 1, 16, 32)], dim=2)
     near(got[:, 4:], encode_video(micro.vae, whole))
+    with patch.object(vae, "_framewise", return_value=False):
+        near(encode_condition(micro.vae, image, frames)[:, 4:], encode_video(micro.vae, whole))
     assert got[:, :4, 0].eq(1).all()
     assert got[:, :4, 1:].eq(0).all()
 

@@ -28,8 +28,8 @@ def controls() -> ControlClip:
     )
 
 
-def start(model: WorldModel, seed: int = 3) -> WorldState:
-    first = np.full((16, 32, 3), 90, np.uint8)
+def start(model: WorldModel, seed: int = 3, size: tuple[int, int] = (16, 32)) -> WorldState:
+    first = np.full((*size, 3), 90, np.uint8)
     return new_state(model.spec, first_frame=first, prompt="a town", seed=seed)
 
 
@@ -111,16 +111,22 @@ def test_the_spec_tells_size_steps_and_numerics(micro: LongVie2Pipeline, tmp_pat
     assert (spec.name, spec.height, spec.width, spec.steps, spec.fps) == ("micro", 16, 32, 9, 16)
     assert set(spec.numerics) == {
         "attention",
+        "compiled",
         "decode_chunk",
         "device",
         "diffusers",
         "dtype",
         "gpus",
+        "guidance",
         "hardware",
         "memory",
+        "products",
         "quality",
         "threads",
         "torch",
         "transformers",
     }
-    assert (spec.numerics["device"], spec.numerics["dtype"]) == ("cpu", "float32")
+    said = {name: spec.numerics[name] for name in ("device", "dtype", "attention", "compiled", "guidance")}
+    assert list(said.values()) == ["cpu", "float32", "native", "false", "none"]
+    guided = LongVie2WorldModel(micro, name="micro", guidance_scale=5.0)
+    assert guided.spec.numerics["guidance"] == "batched"
