@@ -14,7 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridge.tick import CLIP_STRIDE
+
 from ..world_model.longvie2.block_vae import BlockAutoencoder
+from ..world_model.longvie2.carry import CarriedFrame, carry
+from ..world_model.longvie2.vae import to_video
 from .latents import SceneLatents
 from .muon import Muon
 from .pictures import Pictures, Window, decode_pictures, measure, picture_loss
@@ -35,6 +39,7 @@ class DecoderConfig:
         rollout_share: of the pieces whose latents a denoiser made, where there are rollouts.
         long_crop: latent rows and columns of pieces that last the whole clip.
         short_frames: latent frames of pieces that show the whole picture, from a clip's first on.
+        bare_share: of the pieces without fine detail, as clips have that come without points.
         noise: deviation of what is added to the (normalised) true latents: a denoiser's are never quite right.
         sharpness, contrast: weights of the loss's second and third part, see `picture_loss`.
     """
@@ -45,6 +50,7 @@ class DecoderConfig:
     rollouts: Path | None = None
     steps: int = 1600
     rollout_share: float = 0.75
+    bare_share: float = 0.1
     long_crop: tuple[int, int] = (3, 4)
     short_frames: int = 5
     learning_rate: float = 6e-3
@@ -62,7 +68,7 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
         config: see there.
         vae: trained, with its latents' mean and deviation in its config.
     """
-    pieces = _Pieces(config, vae.config.scale_factor_spatial)
+    pieces = _Pieces(config, vae)
     vae.requires_grad_(False)
     for name, parameter in vae.decoder.named_parameters():
         # What reads the code back is measured, like the code.
@@ -72,8 +78,8 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
         generator = step_generator(config.seed, step, run.rank)
-        latents, video = (tensor.to(vae.device) for tensor in pieces.draw(generator))
-        out, truth = decode_pictures(vae, latents), video.transpose(1, 2).flatten(0, 1)
+        latents, video, fine = (tensor.to(vae.device) for tensor in pieces.draw(generator))
+        out, truth = decode_pictures(vae, latents, fine=fine), video.transpose(1, 2).flatten(0, 1)
         run.backward(picture_loss(out, truth, sharpness=config.sharpness, contrast=config.contrast))
         figures.append(measure(out, truth))
         if run.step % config.check_every == 0 or run.step == config.steps:
@@ -85,29 +91,40 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
 
 
 class _Pieces:
-    """Latents and the video that they should show."""
+    """Latents, the video that they should show, and the fine detail that is carried along."""
 
-    def __init__(self, config: DecoderConfig, scale: int) -> None:
+    def __init__(self, config: DecoderConfig, vae: BlockAutoencoder) -> None:
         self.config = config
-        self.pictures = Pictures(config.scenes, scale)
+        self.vae = vae
+        self.pictures = Pictures(config.scenes, vae.config.scale_factor_spatial)
+        self._carried: dict[tuple[str, int, bool], CarriedFrame] = {}
         self.scenes = [SceneLatents.load(path) for path in sorted(config.latents.glob("*.safetensors"))]
         made = [] if config.rollouts is None else sorted(config.rollouts.glob("*.safetensors"))
         self.rollouts = [Rollout.load(path) for path in made]
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return latents, (1, z, t, h, w), and video, (1, 3, 4t - 3, height, width): long and narrow, or whole."""
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return latents, (1, z, t, h, w), video and fine, (1, 3, 4t - 3, height, width): long and narrow, or whole."""
         config = self.config
-        if self.rollouts and float(torch.rand((), generator=generator)) < config.rollout_share:
+        made = bool(self.rollouts) and float(torch.rand((), generator=generator)) < config.rollout_share
+        if made:
             rollout = self.rollouts[_draw(generator, len(self.rollouts))]
             number = _draw(generator, len(rollout.latents))
-            name, latents = rollout.name, rollout.latents[number].float()
+            name, latents, first = rollout.name, rollout.latents[number].float(), rollout.firsts[number]
         else:
             scene = self.scenes[_draw(generator, len(self.scenes))]
             number = _draw(generator, len(scene.clips))
             name, latents = scene.name, scene.clips[number].truth.float()
             latents = latents + config.noise * torch.randn(latents.shape, generator=generator)
+            first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
-        return window.of_latents(latents[None]), self.pictures.seen(name, number, window)
+        if (name, number, made) not in self._carried:
+            self._carried[name, number, made] = carry(first, self.pictures.store.load(name).points[number])
+        carried, scale = self._carried[name, number, made], self.pictures.scale
+        piece = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
+        bare = float(torch.rand((), generator=generator)) < config.bare_share
+        fine = self.vae.left_out(to_video(piece.video, device=self.vae.device))
+        fine *= torch.from_numpy(piece.known).to(fine) * (0.0 if bare else 1.0)
+        return window.of_latents(latents[None]), self.pictures.seen(name, number, window), fine
 
 
 def _draw(generator: torch.Generator, count: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .store import SceneStore
 
 __all__ = ["Pictures", "Window", "band_error", "contrast_error", "decode_pictures", "measure", "picture_loss"]
 
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 _LONG_SHARE: Final = 0.6
 _PYRAMID_LEVELS: Final = 3
 _PSNR_WEIGHT: Final = 0.2
@@ -61,8 +62,8 @@ class Window:
         """Return the piece of (batch, z, frames, h, w)."""
         return latents[:, :, : self.frames, self.row : self.row + self.rows, self.column : self.column + self.columns]
 
-    def of_video(self, video: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-        """Return the piece of (time, height, width, 3), `scale` pixels per latent."""
+    def of_video(self, video: NDArray[_Pixel], scale: int) -> NDArray[_Pixel]:
+        """Return the piece of (time, height, width, ...), `scale` pixels per latent."""
         rows = slice(scale * self.row, scale * (self.row + self.rows))
         columns = slice(scale * self.column, scale * (self.column + self.columns))
         return video[: 4 * self.frames - 3, rows, columns]
@@ -78,16 +79,20 @@ class Pictures:
 
     def seen(self, name: str, number: int, window: Window) -> Tensor:
         """Return a piece of a scene's clip, (1, 3, time, height, width) in -1..1."""
-        if name not in self._kept:
-            self._kept[name] = recolour(self.store.load(name))
-        clip = self._kept[name][number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+        clip = self.recoloured(name)[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
         return to_video(window.of_video(clip, self.scale))
 
+    def recoloured(self, name: str) -> NDArray[np.uint8]:
+        """Return a scene's frames as the denoiser sees them, (time, height, width, 3)."""
+        if name not in self._kept:
+            self._kept[name] = recolour(self.store.load(name))
+        return self._kept[name]
 
-def decode_pictures(vae: VideoVae, latents: Tensor) -> Tensor:
+
+def decode_pictures(vae: VideoVae, latents: Tensor, *, fine: Tensor | None = None) -> Tensor:
     """Return the pictures of normalised latents, (1, z, frames, h, w), as (time, 3, height, width), unclipped."""
     raw = denormalise(vae, latents)
-    return torch.cat(list(decode_chunks(vae, raw, raw.shape[2])), dim=2).transpose(1, 2).flatten(0, 1)
+    return torch.cat(list(decode_chunks(vae, raw, raw.shape[2], fine=fine)), dim=2).transpose(1, 2).flatten(0, 1)
 
 
 def picture_loss(out: Tensor, truth: Tensor, *, sharpness: float, contrast: float) -> Tensor:

@@ -22,8 +22,9 @@ from torch import Tensor
 from bridge.tick import HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
+from ..world_model.longvie2.carry import carry
 from ..world_model.longvie2.sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
-from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, to_pixels
+from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, fine_of, to_pixels
 from .latents import (
     ClipLatents,
     SceneLatents,
@@ -32,8 +33,9 @@ from .latents import (
     encode_history,
     expand_head,
     image_features,
+    recolour,
 )
-from .store import SceneStore
+from .store import SceneStore, StoredScene
 
 __all__ = ["Rollout", "roll_out", "roll_out_all", "with_rollout"]
 
@@ -47,12 +49,14 @@ class Rollout:
     Args:
         name: the scene's.
         latents: per clip, (z, frames, h, w), normalised.
+        firsts: per clip, (height, width, 3) uint8, the frame that it began with.
         conditions: per clip from the second on, by name: `image_head`, `carried`, `history`, `image` as `ClipLatents`
             has them, of one variant each.
     """
 
     name: str
     latents: tuple[Tensor, ...]
+    firsts: tuple[NDArray[np.uint8], ...]
     conditions: tuple[dict[str, Tensor], ...]
 
     def save(self, folder: Path) -> None:
@@ -60,8 +64,10 @@ class Rollout:
         tensors = {f"{n}.latents": value for n, value in enumerate(self.latents)}
         for number, condition in enumerate(self.conditions, start=1):
             tensors.update({f"{number}.{field}": value for field, value in condition.items()})
+        tensors = {key: value.to(torch.float16).contiguous() for key, value in tensors.items()}
+        tensors.update({f"{n}.first": torch.from_numpy(first.copy()) for n, first in enumerate(self.firsts)})
         partial = folder / f"{self.name}.partial"
-        save_file({key: value.to(torch.float16).contiguous() for key, value in tensors.items()}, partial)
+        save_file(tensors, partial)
         partial.replace(folder / f"{self.name}.safetensors")
 
     @classmethod
@@ -70,8 +76,9 @@ class Rollout:
         with safe_open(path, framework="pt") as file:
             clips = sum(key.endswith(".latents") for key in file.keys())  # noqa: SIM118 - not a dict
             latents = tuple(file.get_tensor(f"{n}.latents") for n in range(clips))
+            firsts = tuple(file.get_tensor(f"{n}.first").numpy() for n in range(clips))
             conditions = tuple({f: file.get_tensor(f"{n}.{f}") for f in _FIELDS} for n in range(1, clips))
-        return cls(path.stem, latents, conditions)
+        return cls(path.stem, latents, firsts, conditions)
 
 
 def roll_out_all(
@@ -82,38 +89,42 @@ def roll_out_all(
     for name in names:
         if not (folder / f"{name}.safetensors").exists():
             scene = SceneLatents.load(latents / f"{name}.safetensors")
-            roll_out(pipeline, scene, store.load(name).points, steps=steps).save(folder)
+            roll_out(pipeline, scene, store.load(name), steps=steps).save(folder)
         yield name
 
 
 @torch.no_grad()
-def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, points: NDArray[np.float32], *, steps: int) -> Rollout:
+def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScene, *, steps: int) -> Rollout:
     """Return what the model makes of a scene, from its first frame alone; the noise depends on the scene's name.
 
     Args:
         pipeline: the model.
         scene: encoded.
-        points: (clips, 81, points, 2), the scene's.
+        stored: the same scene as it was rendered.
         steps: of denoising.
     """
     text = pipeline.encode_prompt(scene.caption)
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
+    firsts = [recolour(stored)[0]]
     latents: list[Tensor] = []
     conditions: list[dict[str, Tensor]] = []
     for number, clip in enumerate(scene.clips):
         if number:
-            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(pipeline.vae.device)))
+            device = pipeline.vae.device
+            fine = fine_of(pipeline.vae, carry(firsts[-1], stored.points[number - 1]), device=device)
+            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), fine=fine))
+            firsts.append(frames[-1])
             conditions.append(
                 {
                     "image_head": encode_head(pipeline, frames[-1:])[None],
-                    "carried": encode_first(pipeline, frames[-1], points[number])[None],
+                    "carried": encode_first(pipeline, frames[-1], stored.points[number])[None],
                     "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
                     "image": image_features(pipeline, frames[-1:]),
                 }
             )
         given = conditions[-1] if number else {"carried": clip.carried[:1], "image": clip.image[:1]}
         latents.append(_generate(pipeline, clip, given, text, seed, steps))
-    return Rollout(scene.name, tuple(latents), tuple(conditions))
+    return Rollout(scene.name, tuple(latents), tuple(firsts), tuple(conditions))
 
 
 def with_rollout(scene: SceneLatents, rollout: Rollout) -> SceneLatents:

@@ -33,6 +33,7 @@ from .vae import (
     encode_carried,
     encode_condition,
     encode_video,
+    fine_of,
     latent_frames,
     to_pixels,
     to_video,
@@ -87,6 +88,7 @@ class ClipDefaults:
     num_inference_steps: int
     guidance_scale: float
     negative_prompt: str
+    carries_first_frame: bool
 
 
 class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
@@ -252,7 +254,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         for step, latents in enumerate(passes, start=1):  # noqa: B007 - the last ones are the clip's
             yield StepProgress("denoise", step, steps)
 
-        yield from self._decode(latents, decode_chunk)
+        yield from self._decode(latents, conditions.fine, decode_chunk)
         self.maybe_free_model_hooks()
 
     @torch.no_grad()
@@ -270,9 +272,11 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         # Three first frames and two videos, each a batch of its own kind.
         first = encode_condition(self.vae, torch.cat([image, dense[:, :, :1], sparse[:, :, :1]]), dense.shape[2])
         videos = encode_video(self.vae, torch.cat([dense, sparse]))
-        image_latents = first[:1]
-        if clip.points is not None and self.config.carries_first_frame:
-            image_latents = encode_carried(self.vae, carry(clip.image, clip.points), device=device)
+        image_latents, fine = first[:1], None
+        if clip.points is not None and self.defaults.carries_first_frame:
+            carried = carry(clip.image, clip.points)
+            image_latents = encode_carried(self.vae, carried, device=device)
+            fine = fine_of(self.vae, carried, device=device)
         history = None
         if clip.history is not None:
             # Of 8 frames the VAE sees the first 5: two latents. The last three never enter, as in training.
@@ -286,13 +290,14 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
             dense=torch.cat([videos[:1], first[1:2]], dim=1),
             sparse=torch.cat([videos[1:], first[2:]], dim=1),
             history=history,
+            fine=fine,
         )
 
     @torch.no_grad()
-    def _decode(self, latents: Tensor, chunk: int) -> Generator[StepEvent, None, None]:
+    def _decode(self, latents: Tensor, fine: Tensor | None, chunk: int) -> Generator[StepEvent, None, None]:
         total, frames = latents.shape[2], 0
         yield StepProgress("decode", 0, total)
-        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk):
+        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, fine=fine):
             yield StepFrames(to_pixels(piece))
             frames += piece.shape[2]
             yield StepProgress("decode", latent_frames(frames), total)

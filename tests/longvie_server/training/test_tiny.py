@@ -112,3 +112,7 @@ def _moved(before: torch.nn.Module, after: torch.nn.Module) -> float:
     pairs = list(zip(before.parameters(), after.parameters(), strict=True))
     distance = sum(float((a - b).square().sum()) for b, a in pairs) ** 0.5
     return distance / sum(float(b.square().sum()) for b, _ in pairs) ** 0.5
+
+
+def test_the_checkpoint_carries_its_first_frame(made: TinyConfig) -> None:
+    assert load_checkpoint(made.out).defaults.carries_first_frame
