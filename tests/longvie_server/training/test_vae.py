@@ -36,7 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
         dense = _mixed(random, CLIP_TICKS)[..., 0]
         sparse = np.zeros((1, CLIP_TICKS, HEIGHT, WIDTH, 3), np.uint8)
         record = SceneRecord("street", seed, 1, "patterns")
-        made.save(StoredScene(record, _mixed(random, CLIP_TICKS), dense[None], sparse))
+        points = np.zeros((1, CLIP_TICKS, 4, 2), np.float32)
+        made.save(StoredScene(record, _mixed(random, CLIP_TICKS), dense[None], sparse, points))
     return made
 
 
