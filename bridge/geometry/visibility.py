@@ -14,7 +14,7 @@ from ..errors import InvalidValue, ShapeMismatch
 from .camera import Camera
 from .projection import project
 
-__all__ = ["visibility"]
+__all__ = ["visibility", "visible_in_image"]
 
 # The values of bridge.Visibility, which stands above this package in the order of imports; a test compares them.
 _VISIBLE: Final = 0
@@ -52,19 +52,39 @@ def visibility(
             "must not be negative", field="tolerance", value=tolerance, remedy="Give a fraction, such as 0.01."
         )
     uv, depth_m, in_front = project(points, camera)
-    result = np.full(len(uv), _OCCLUDED, np.uint8)
+    seen = visible_in_image(uv, depth_m, in_front, depth, tolerance=tolerance)
+    return np.where(seen, np.uint8(_VISIBLE), np.uint8(_OCCLUDED))
+
+
+def visible_in_image(
+    uv: NDArray[np.floating],
+    depth_m: NDArray[np.floating],
+    in_front: NDArray[np.bool_],
+    depth: NDArray[np.float32],
+    *,
+    tolerance: float = 0.01,
+) -> NDArray[np.bool_]:
+    """Return which projected points are seen, (n,) bool: what `visibility` says once it has projected them.
+
+    Args:
+        uv: (n, 2), normalised image coordinates; anything where not in front.
+        depth_m: (n,), the points' own planar metres.
+        in_front: (n,), of the camera.
+        depth: (height, width), the camera's planar metres.
+        tolerance: as in `visibility`.
+    """
+    height, width = depth.shape
     inside = np.flatnonzero(in_front & (uv >= 0.0).all(axis=1) & (uv <= 1.0).all(axis=1))
-    columns, rows = uv[inside, 0] * lens.width - 0.5, uv[inside, 1] * lens.height - 0.5
-    left, right = _neighbours(columns, lens.width)
-    top, bottom = _neighbours(rows, lens.height)
+    left, right = _neighbours(uv[inside, 0] * width - 0.5, width)
+    top, bottom = _neighbours(uv[inside, 1] * height - 0.5, height)
     farthest = np.maximum(
         np.maximum(depth[top, left], depth[top, right]), np.maximum(depth[bottom, left], depth[bottom, right])
     )
-    seen = depth_m[inside] <= farthest.astype(np.float64) * (1.0 + tolerance)
-    result[inside[seen]] = _VISIBLE
-    return result
+    seen = np.zeros(len(uv), np.bool_)
+    seen[inside] = depth_m[inside] <= farthest.astype(np.float64) * (1.0 + tolerance)
+    return seen
 
 
-def _neighbours(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _neighbours(position: NDArray[np.floating], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     below = np.floor(position).astype(np.int64)
     return np.maximum(below, 0), np.minimum(below + 1, count - 1)
