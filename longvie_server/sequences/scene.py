@@ -57,11 +57,11 @@ class SceneSource:
     def clips(self, *, height: int, width: int, first: int) -> Iterator[SequenceClip]:
         """Yield clips from number `first` on."""
         renderer = Renderer(self.scene, width=width, height=height)
-        beginning = capture_clip(renderer, self.first_tick)
-        depth_range = measure_depth_range(beginning.depth_m)
+        depth_range = measure_depth_range(capture_clip(renderer, self.first_tick).depth_m) if first else None
         for number in count(first):
             watcher = Watcher(self.scene) if self.held_out else None
             clip = capture_clip(renderer, self.first_tick + CLIP_STRIDE * number, look_on=watcher)
+            depth_range = depth_range or measure_depth_range(clip.depth_m)
             geometry = ClipGeometry(clip.depth_m, clip.track_uv, clip.track_depth_m, clip.track_drawn)
             controls = encode_controls(geometry, depth_range, height=height, width=width)
             truth = ClipTruth() if watcher is None else watcher.truth()
