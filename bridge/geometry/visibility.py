@@ -14,7 +14,7 @@ from ..errors import InvalidValue, ShapeMismatch
 from .camera import Camera
 from .projection import project
 
-__all__ = ["in_sight", "visibility"]
+__all__ = ["visibility", "visible_in_image"]
 
 # The values of bridge.Visibility, which stands above this package in the order of imports; a test compares them.
 _VISIBLE: Final = 0
@@ -24,7 +24,10 @@ _OCCLUDED: Final = 1
 def visibility(
     points: NDArray[np.floating], camera: Camera, depth: NDArray[np.float32], *, tolerance: float = 0.01
 ) -> NDArray[np.uint8]:
-    """Return for each point whether this camera sees it, or something stands before it; see `in_sight`.
+    """Return for each point whether this camera sees it, or something stands before it.
+
+    A point is held against the farthest of the four pixels around it: on a plane 1 / z is linear in the image, so a
+    point of the plane is never farther than all four, at whatever slope. At silhouettes this errs towards visible.
 
     Args:
         points: p_in_world, homogeneous, (n, 4), metres; w = 0 for directions, which are visible where nothing was hit.
@@ -49,29 +52,29 @@ def visibility(
             "must not be negative", field="tolerance", value=tolerance, remedy="Give a fraction, such as 0.01."
         )
     uv, depth_m, in_front = project(points, camera)
-    seen = in_sight(np.where(in_front[:, None], uv, np.nan), depth_m, depth, tolerance=tolerance)
+    seen = visible_in_image(uv, depth_m, in_front, depth, tolerance=tolerance)
     return np.where(seen, np.uint8(_VISIBLE), np.uint8(_OCCLUDED))
 
 
-def in_sight(
-    uv: NDArray[np.floating], depth_m: NDArray[np.floating], depth: NDArray[np.float32], *, tolerance: float = 0.01
+def visible_in_image(
+    uv: NDArray[np.floating],
+    depth_m: NDArray[np.floating],
+    in_front: NDArray[np.bool_],
+    depth: NDArray[np.float32],
+    *,
+    tolerance: float = 0.01,
 ) -> NDArray[np.bool_]:
-    """Return for each projected point whether it is in the image and nothing stands before it.
-
-    A point is held against the farthest of the four pixels around it: on a plane 1 / z is linear in the image, so a
-    point of the plane is never farther than all four, at whatever slope. At silhouettes this errs towards visible.
+    """Return which projected points are seen, (n,) bool: what `visibility` says once it has projected them.
 
     Args:
-        uv: (n, 2), normalised image coordinates; NaN is out of sight.
-        depth_m: (n,), the points' planar z, metres; inf for the sky.
-        depth: (height, width) float32, planar z of what the camera sees, metres, inf where nothing was hit.
-        tolerance: how much farther than the depth a point may be, as a fraction of it.
-
-    Returns:
-        (n,) bool.
+        uv: (n, 2), normalised image coordinates; anything where not in front.
+        depth_m: (n,), the points' own planar metres.
+        in_front: (n,), of the camera.
+        depth: (height, width), the camera's planar metres.
+        tolerance: as in `visibility`.
     """
     height, width = depth.shape
-    inside = np.flatnonzero((uv >= 0.0).all(axis=1) & (uv <= 1.0).all(axis=1))
+    inside = np.flatnonzero(in_front & (uv >= 0.0).all(axis=1) & (uv <= 1.0).all(axis=1))
     left, right = _neighbours(uv[inside, 0] * width - 0.5, width)
     top, bottom = _neighbours(uv[inside, 1] * height - 0.5, height)
     farthest = np.maximum(
@@ -82,6 +85,6 @@ def in_sight(
     return seen
 
 
-def _neighbours(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _neighbours(position: NDArray[np.floating], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     below = np.floor(position).astype(np.int64)
     return np.maximum(below, 0), np.minimum(below + 1, count - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .reader import ClipConditions, read_conditions, read_controls, read_first_frame
+from .reader import ClipConditions, read_conditions, read_controls, read_first_frame, video_frames
 from .writer import ConditionsWriter
 
-__all__ = ["ClipConditions", "ConditionsWriter", "read_conditions", "read_controls", "read_first_frame"]
+__all__ = ["ClipConditions", "ConditionsWriter", "read_conditions", "read_controls", "read_first_frame", "video_frames"]

@@ -1,13 +1,16 @@
 """From the reference's JSON to the control videos of each clip.
 
-In: `[{"text": ..., "depth": ..., "track": ...}, ...]` and its videos. Out: prompts, and `ControlClip`s of a size.
+In: `[{"text": ..., "depth": ..., "track": ...}, ...]` and its videos. Out: prompts, and `ControlClip`s of a size. A
+clip may also name its true frames ("video"), for evaluation and training.
 Law: all that can be known without decoding is looked at first, so a typing error costs no minutes of generating.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,18 +25,19 @@ from bridge.tick import CLIP_TICKS
 
 from ..world_model.interface import ControlClip
 
-__all__ = ["ClipConditions", "read_conditions", "read_controls", "read_first_frame"]
+__all__ = ["ClipConditions", "read_conditions", "read_controls", "read_first_frame", "video_frames"]
 
 _KEYS: Final = ("text", "depth", "track")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipConditions:
-    """What one clip is made of: its prompt, and its depth and track video."""
+    """What one clip is made of: its prompt, its depth and track video, and maybe the video of its true frames."""
 
     text: str
     depth: Path
     track: Path
+    video: Path | None = None
 
 
 def read_conditions(path: Path) -> tuple[ClipConditions, ...]:
@@ -72,7 +76,10 @@ def _clip(path: Path, number: int, entry: Any) -> ClipConditions:
                 remedy=f"Give every clip {', '.join(_KEYS)}.",
             )
     depth, track = (_find(path, entry[key], f"{field}.{key}") for key in ("depth", "track"))
-    return ClipConditions(entry["text"], depth, track)
+    video = entry.get("video")
+    return ClipConditions(
+        entry["text"], depth, track, None if video is None else _find(path, str(video), f"{field}.video")
+    )
 
 
 def _find(path: Path, written: str, field: str) -> Path:
@@ -110,19 +117,27 @@ def read_first_frame(path: Path, *, height: int, width: int) -> NDArray[np.uint8
     return _resized(Image.fromarray(load_image(path, name="--first-frame")), height=height, width=width)
 
 
-def _read_video(path: Path, mode: str, *, height: int, width: int) -> NDArray[np.uint8]:
-    frames: list[NDArray[np.uint8]] = []
+def video_frames(path: Path, *, height: int, width: int, mode: str = "RGB") -> Iterator[NDArray[np.uint8]]:
+    """Yield a video's frames at a model's size, (height, width, 3) uint8, or (height, width) in mode "L".
+
+    Every frame counts as 1/16 s, whatever rate the file says: the reference's own files say various ones.
+
+    Raises:
+        InvalidValue: the file is no video.
+    """
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                if len(frames) == CLIP_TICKS:
-                    break
                 picture = Image.fromarray(frame.to_ndarray(format="rgb24")).convert(mode)
-                frames.append(_resized(picture, height=height, width=width))
+                yield _resized(picture, height=height, width=width)
     except (OSError, av.FFmpegError, IndexError) as error:
         raise InvalidValue(
             "cannot be read as a video", field="--conditions", value=path, remedy="Make it again, as an mp4."
         ) from error
+
+
+def _read_video(path: Path, mode: str, *, height: int, width: int) -> NDArray[np.uint8]:
+    frames = list(islice(video_frames(path, height=height, width=width, mode=mode), CLIP_TICKS))
     if len(frames) < CLIP_TICKS:
         raise InvalidValue(
             f"holds {len(frames)} frames, and a clip has {CLIP_TICKS}",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import ShapeMismatch
-from bridge.geometry.visibility import in_sight
+from bridge.geometry.visibility import visible_in_image
 from bridge.tick import DepthRange
 
 from ..world_model.interface import ControlClip
@@ -47,14 +47,14 @@ def encode_controls(geometry: ClipGeometry, depth_range: DepthRange, *, height: 
 
 
 def seen_points(geometry: ClipGeometry) -> NDArray[np.float32]:
-    """Return where the followed points are seen, (frames, points, 2) float32, NaN where one is not: see `in_sight`.
+    """Return where the followed points are seen, (frames, points, 2) float32, NaN where one is not.
 
     The videos show hidden points like others, and farther ones on top. Whoever wants to know what moved where cannot
     tell from them.
     """
     seen = np.stack(
         [
-            drawn & in_sight(uv, depth_m, depth)
+            visible_in_image(uv, depth_m, drawn, depth)
             for uv, depth_m, drawn, depth in zip(
                 geometry.track_uv, geometry.track_depth_m, geometry.track_drawn, geometry.depth_m, strict=True
             )

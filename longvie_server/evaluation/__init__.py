@@ -1,8 +1,10 @@
-"""Judging world models on held-out scenes, beside answers that need no model."""
+"""Judging world models on videos whose truth is known, beside answers that need no model."""
 
 from __future__ import annotations
 
-from .evaluate import Evaluation, EvaluationConfig, Row, evaluate
+from .evaluate import EvaluationConfig, evaluate
+from .perceptual import Perceptual, load_perceptual
+from .result import Evaluation, Row
 from .rows import ROWS
 
-__all__ = ["ROWS", "Evaluation", "EvaluationConfig", "Row", "evaluate"]
+__all__ = ["ROWS", "Evaluation", "EvaluationConfig", "Perceptual", "Row", "evaluate", "load_perceptual"]

@@ -1,269 +1,176 @@
-"""Judging a world model on held-out scenes, beside answers that need no model.
+"""Judging a world model on sequences whose truth is known, beside answers that need no model.
 
-In: a `WorldModel` and a number of scenes and clips. Out: an `Evaluation`, a mean per row. Laws: every clip of a scene
+In: a `WorldModel` and sources of sequences. Out: an `Evaluation`, a mean per row. Laws: every clip of a sequence
 follows the one before through `WorldState`, as in a live session; the frame that is given (the very first) and the
-frames that two clips share are not counted; results are kept per clip, so an evaluation that was stopped goes on.
+frames that two clips share are not counted; results are kept per clip, so an evaluation that was stopped goes on; of
+all frames, no more than a clip's are in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bridge.errors import InvalidValue
-from bridge.tick import CLIP_STRIDE
 
+from ..sequences import ClipSequence, SequenceSource, cached
 from ..world_model.interface import ModelSpec, WorldModel
+from .columns import COLUMNS, LOOK, clip_figures
 from .kept import Kept
-from .metrics import colour_drift, gradient_energy, psnr, ssim
-from .motion import edge_agreement, seam_jump, track_error_px
-from .report import contact_sheet, plot_clips
-from .rows import MODEL_ROWS, ROWS, Video, generate, trivial
-from .scenes import HeldOutScene, held_out_scene
+from .perceptual import Perceptual
+from .result import Evaluation, mean_row
+from .rows import MODEL_ROWS, ROWS, can_have, row_clips
 
-__all__ = ["COLUMNS", "Evaluation", "EvaluationConfig", "Row", "evaluate"]
-
-COLUMNS: Final = {
-    "psnr": "PSNR dB",
-    "ssim": "SSIM",
-    "gradient_energy": "gradient energy",
-    "track_error_px": "track error px",
-    "edge_agreement": "edges at depth's",
-    "seam_jump": "seam jump",
-    "colour_drift": "colour drift",
-}
-"""What is measured, with headings: see `metrics` and `motion`."""
-_DECIMALS: Final = {"ssim": 3, "colour_drift": 1}
+__all__ = ["EvaluationConfig", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """What to judge on.
+    """How to judge.
 
     Args:
-        scenes: evaluation scenes 0 .. scenes - 1.
-        clips: of each, one after another.
-        rows: names of `ROWS`.
-        cache: folder of rendered scenes and of results so far.
+        cache: folder of prepared sequences and of results so far.
         label: tells one set of weights from another in the cache, such as a digest of the checkpoint.
+        clips: of each sequence, at most; None for all.
+        rows: names of `ROWS`; empty for all that these sequences can have.
+        perceptual: networks to look with.
     """
 
-    scenes: int
-    clips: int
     cache: Path
     label: str
-    rows: tuple[str, ...] = ROWS
+    clips: int | None = None
+    rows: tuple[str, ...] = ()
+    perceptual: Perceptual = field(default_factory=Perceptual.none)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.rows) - set(ROWS))
-        if unknown or not self.rows:
+        if unknown:
             raise InvalidValue("is no row", field="rows", value=unknown, remedy=f"Choose from {', '.join(ROWS)}.")
-        if self.scenes < 2 or self.clips < 1:
-            raise InvalidValue(
-                "needs at least 2 scenes (wrong controls are another scene's) and 1 clip",
-                field="scenes, clips",
-                value=f"{self.scenes}, {self.clips}",
-                remedy="Ask for more.",
-            )
+        if self.clips is not None and self.clips < 1:
+            raise InvalidValue("must be at least 1", field="clips", value=self.clips, remedy="Ask for more.")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Means over all scenes.
-
-    Args:
-        name: of `ROWS`.
-        figures: of `COLUMNS`, over all clips; NaN where no clip has the figure.
-        per_clip: of `COLUMNS`, the first clip's, the second's and so on: what is lost on the way.
-    """
-
-    name: str
-    figures: dict[str, float]
-    per_clip: dict[str, tuple[float, ...]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return one flat object; what is not a number becomes null."""
-
-        def known(value: float) -> float | None:
-            return None if math.isnan(value) else value
-
-        means = {column: known(value) for column, value in self.figures.items()}
-        clips = {column: [known(value) for value in values] for column, values in self.per_clip.items()}
-        return {"name": self.name, **means, "per_clip": clips}
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A finished evaluation."""
-
-    rows: tuple[Row, ...]
-    kept: dict[str, list[Kept]] = field(repr=False)
-    model: str
-    label: str
-    numerics: dict[str, str]
-    steps: int
-    scenes: int
-    clips: int
-    date: str
-
-    def to_json(self) -> str:
-        """Return the figures as JSON."""
-        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "kept"}
-        return json.dumps({**told, "rows": [row.as_json() for row in self.rows]}, indent=2) + "\n"
-
-    def write(self, folder: Path) -> None:
-        """Write the figures, the frames side by side, and what is lost from clip to clip, into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "figures.json").write_text(self.to_json(), encoding="utf-8")
-        contact_sheet(self.kept, folder / "sheet.png")
-        plot_clips(self.rows, folder / "clips.png", COLUMNS)
-
-    def table(self) -> Table:
-        """Return the figures as a table for a terminal."""
-        table = Table(title=f"{self.model}: {self.scenes} held-out scenes of {self.clips} clips")
-        table.add_column("row", min_width=max(len(row.name) for row in self.rows))
-        for column in (*COLUMNS.values(), "PSNR dB per clip"):
-            table.add_column(column, justify="right")
-        for row in self.rows:
-            figures = (_written(row.figures[column], _DECIMALS.get(column, 2)) for column in COLUMNS)
-            per_clip = "  ".join(f"{value:.2f}" for value in row.per_clip["psnr"])
-            table.add_row(row.name, *figures, per_clip)
-        return table
-
-
-def evaluate(model: WorldModel, config: EvaluationConfig, *, progress: Progress | None = None) -> Evaluation:
+def evaluate(
+    model: WorldModel,
+    sources: Sequence[SequenceSource],
+    config: EvaluationConfig,
+    *,
+    progress: Progress | None = None,
+) -> Evaluation:
     """Judge a model.
 
     Args:
-        model: any; its frame size decides the scenes'.
+        model: any; its frame size decides the sequences'.
+        sources: of the sequences, one or more.
         config: see there.
         progress: a bar to draw on; None makes one.
 
     Raises:
-        InvalidValue: in the configuration.
+        InvalidValue: a source cannot be read, or a row that was asked for cannot be had.
     """
     if progress is None:
-        with new_progress() as own:
-            return evaluate(model, config, progress=own)
-
-    def scene_of(number: int) -> HeldOutScene:
-        height, width = model.spec.height, model.spec.width
-        return held_out_scene(number, clips=config.clips, height=height, width=width, cache=config.cache)
-
-    task = progress.add_task("rendering scenes", total=config.scenes)
-    for number in range(config.scenes):
-        scene_of(number)
-        progress.advance(task)
-    kept: dict[str, list[Kept]] = {row: [] for row in config.rows}
-    task = progress.add_task("judging", total=len(config.rows) * config.scenes * config.clips)
+        with _new_progress() as own:
+            return evaluate(model, sources, config, progress=own)
+    sequences = _prepared(model.spec, sources, config, progress)
+    rows = _chosen(config.rows, sequences)
+    lengths = [len(sequence) for sequence in sequences]
+    kept: dict[str, list[Kept]] = {row: [] for row in rows}
+    task = progress.add_task("judging", total=len(rows) * sum(lengths))
     done = 0
-    for number in range(config.scenes):
-        scene, other = scene_of(number), scene_of((number + 1) % config.scenes)
-        for row in config.rows:
-            for known in _judged(row, model, scene, other, config, number):
-                progress.update(task, completed=done + len(known.figures))
+    for number, sequence in enumerate(sequences):
+        other = sequences[(number + 1) % len(sequences)]
+        for row in rows:
+            known = Kept(_place(row, model.spec, sequence, other, number, config))
+            for clips in _judged(row, known, model, sequence, other, number, config.perceptual):
+                progress.update(task, completed=done + clips)
             kept[row].append(known)
-            done += config.clips
+            done += len(sequence)
     return Evaluation(
-        rows=tuple(_mean(row, [scene.figures for scene in kept[row]]) for row in config.rows),
+        rows=tuple(
+            mean_row(row, [known.figures[:length] for known, length in zip(kept[row], lengths, strict=True)])
+            for row in rows
+        ),
         kept=kept,
         model=model.spec.name,
         label=config.label,
         numerics=dict(model.spec.numerics),
         steps=model.spec.steps,
-        scenes=config.scenes,
-        clips=config.clips,
+        scenes=tuple(sequence.name for sequence in sequences),
+        clips=max(lengths),
+        absent=config.perceptual.absent,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def new_progress() -> Progress:
-    """Return a bar with elapsed time and ETA."""
+def _prepared(
+    spec: ModelSpec, sources: Sequence[SequenceSource], config: EvaluationConfig, progress: Progress
+) -> list[ClipSequence]:
+    if not sources:
+        raise InvalidValue("are none", field="sequences", remedy="Give at least one.")
+    task = progress.add_task("preparing sequences", total=len(sources))
+    sequences = []
+    for source in sources:
+        folder = config.cache / "sequences"
+        sequences.append(cached(source, folder, clips=config.clips, height=spec.height, width=spec.width))
+        progress.advance(task)
+    return sequences
+
+
+def _chosen(rows: tuple[str, ...], sequences: Sequence[ClipSequence]) -> tuple[str, ...]:
+    """The rows that were asked for, or all that can be had."""
+    for row in rows:
+        if why := can_have(row, sequences):
+            raise InvalidValue(f"cannot be had: {why}", field="rows", value=row, remedy="Leave it out of --rows.")
+    return rows or tuple(row for row in ROWS if not can_have(row, sequences))
+
+
+def _new_progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())
 
 
 def _judged(
     row: str,
+    known: Kept,
     model: WorldModel,
-    scene: HeldOutScene,
-    other: HeldOutScene,
-    config: EvaluationConfig,
+    sequence: ClipSequence,
+    other: ClipSequence,
     number: int,
-) -> Iterator[Kept]:
-    """Yield what is known of the row on the scene, after every clip; in the end all of it."""
-    path = config.cache / "figures" / f"{row}-{number:04d}-{_key(row, model.spec, scene, other, config)}.npz"
-    kept = Kept.load(path)
-    yield kept
-    done = len(kept.figures)
-    if done == config.clips:
+    perceptual: Perceptual,
+) -> Iterator[int]:
+    """Yield how many clips are known, after every clip, until all are."""
+    done = len(known.figures)
+    yield min(done, len(sequence))
+    if done >= len(sequence):
         return
-    clips: Iterator[tuple[Video, Video | None]] = (
-        generate(row, model, scene, other, seed=number, done=done, last=kept.last)
-        if row in MODEL_ROWS
-        else _clips_of(trivial(row, scene), done)
-    )
+    clips = row_clips(row, model, sequence, other, seed=number, done=done, last=known.last())
     for clip, (video, last) in enumerate(clips, start=done):
-        kept.add(_clip_figures(video, scene, clip), video, last)
-        kept.save(path)
-        yield kept
+        first = known.first() if clip else np.asarray(video[0])
+        known.add(clip_figures(video, sequence.clip(clip), clip, first, perceptual), video, last)
+        yield clip + 1
 
 
-def _key(row: str, spec: ModelSpec, scene: HeldOutScene, other: HeldOutScene, config: EvaluationConfig) -> str:
-    """A digest of all that a scene's figures depend on."""
-    parts: list[str | int] = [row, *COLUMNS, scene.name, config.clips, spec.height, spec.width]
+def _place(
+    row: str, spec: ModelSpec, sequence: ClipSequence, other: ClipSequence, number: int, config: EvaluationConfig
+) -> Path:
+    """The folder of a row's results on a sequence: its name has a digest of all that they depend on.
+
+    How many clips are asked for is not among it, so that a short evaluation can be made longer.
+    """
+    beginning = sequence.clip(0)
+    parts: list[object] = [row, *COLUMNS, *LOOK, sequence.name, beginning.prompt, sorted(config.perceptual.absent)]
     if row in MODEL_ROWS:
-        parts += [other.name, config.label, spec.name, spec.steps, json.dumps(dict(spec.numerics), sort_keys=True)]
+        numerics = json.dumps(dict(spec.numerics), sort_keys=True)
+        parts += [number, config.label, spec.name, spec.steps, numerics]
+        parts += [other.name] if row == "wrong_controls" else []
     digest = hashlib.sha256(json.dumps(parts).encode())
-    digest.update(np.ascontiguousarray(scene.rgb[:: len(scene.rgb) - 1]).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _clips_of(video: Video, first: int) -> Iterator[tuple[Video, None]]:
-    """The video's clips from one on, which share a frame each with the one before."""
-    for tick in range(first * CLIP_STRIDE, len(video) - 1, CLIP_STRIDE):
-        yield video[tick : tick + CLIP_STRIDE + 1], None
-
-
-def _clip_figures(video: Video, scene: HeldOutScene, clip: int) -> dict[str, float]:
-    """All columns of one clip; the frame that it shares with the one before counts for motion only."""
-    truth, known = scene.clip(clip), scene.truths[clip]
-    made, true = video[1:], truth[1:]
-    return {
-        "psnr": psnr(made, true),
-        "ssim": ssim(made, true),
-        "gradient_energy": gradient_energy(made, true),
-        "track_error_px": track_error_px(video, truth, known.tracks),
-        "edge_agreement": edge_agreement(made, known.edges[1:]),
-        "seam_jump": seam_jump(video) if clip else math.nan,
-        "colour_drift": colour_drift(made, true),
-    }
-
-
-def _mean(row: str, scenes: Sequence[list[dict[str, float]]]) -> Row:
-    clips = range(len(scenes[0]))
-
-    def mean(column: str, numbers: Sequence[int]) -> float:
-        values = [scene[number][column] for scene in scenes for number in numbers]
-        there = [value for value in values if not math.isnan(value)]
-        return round(float(np.mean(there)), 4) if there else math.nan
-
-    return Row(
-        row,
-        figures={column: mean(column, clips) for column in COLUMNS},
-        per_clip={column: tuple(mean(column, [number]) for number in clips) for column in COLUMNS},
-    )
-
-
-def _written(value: float, decimals: int) -> str:
-    return "" if math.isnan(value) else f"{value:.{decimals}f}"
+    for frame in (beginning.rgb[0], beginning.rgb[-1]):
+        digest.update(np.ascontiguousarray(frame).tobytes())
+    return config.cache / "figures" / f"{row}-{sequence.name}-{digest.hexdigest()[:16]}"

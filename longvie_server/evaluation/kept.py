@@ -1,56 +1,89 @@
-"""What is known of one row on one scene so far: kept clip by clip, so that an evaluation may be stopped anywhere."""
+"""What is known of one row on one sequence so far: kept clip by clip, so that an evaluation may be stopped anywhere.
+
+A folder: `known.npz` (figures of all clips, and the frames that the next goes on from) replaced at once after every
+clip, and PNGs to be looked at. In memory are the figures alone.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 __all__ = ["SHOWN", "Kept"]
 
-SHOWN = (40, 80)
+SHOWN: Final = (40, 80)
 """Frames of every clip that are kept to be looked at."""
+_KNOWN: Final = "known.npz"
 
 
-@dataclass(slots=True)
 class Kept:
     """Clips that were judged.
 
     Args:
+        folder: made with the first clip; what it holds is read.
+
+    Attributes:
         figures: per clip, by column.
-        shown: per clip, (len(SHOWN), height, width, 3) uint8.
-        last: (n, height, width, 3) uint8, the frames that the next clip goes on from; None where no model made them.
     """
 
-    figures: list[dict[str, float]] = field(default_factory=list)
-    shown: list[NDArray[np.uint8]] = field(default_factory=list)
-    last: NDArray[np.uint8] | None = None
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.figures: list[dict[str, float]] = []
+        if (folder / _KNOWN).exists():
+            with np.load(folder / _KNOWN, allow_pickle=False) as arrays:
+                self.figures = json.loads(str(arrays["figures"]))
 
     def add(self, figures: dict[str, float], video: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> None:
-        """Take in the next clip, (81, height, width, 3)."""
+        """Take in the next clip.
+
+        Args:
+            figures: of the clip.
+            video: (81, height, width, 3) uint8.
+            last: (n, height, width, 3) uint8, the frames that the next clip goes on from; None where it needs none.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        clip = len(self.figures)
+        if clip == 0:
+            self._save(video[0], "first")
+        for at, frame in enumerate(SHOWN):
+            self._save(video[frame], _name(clip, at))
         self.figures.append(figures)
-        self.shown.append(video[list(SHOWN)])
-        self.last = last
-
-    def save(self, path: Path) -> None:
-        """Write all of it, at once."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {"figures": np.array(json.dumps(self.figures)), "shown": np.stack(self.shown)}
-        if self.last is not None:
-            arrays["last"] = self.last
-        partial = path.with_suffix(".partial")
+        arrays: dict[str, Any] = {"figures": np.array(json.dumps(self.figures))}
+        if last is not None:
+            arrays["last"] = last
+        partial = self.folder / f"{_KNOWN}.partial"
         with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.replace(path)
+            np.savez(file, **arrays)
+        partial.replace(self.folder / _KNOWN)
 
-    @classmethod
-    def load(cls, path: Path) -> Kept:
-        """Read what `save` wrote; nothing where there is no file."""
-        if not path.exists():
-            return cls()
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(json.loads(str(arrays["figures"])), list(arrays["shown"]), arrays.get("last"))
+    def last(self) -> NDArray[np.uint8] | None:
+        """Return what the next clip goes on from; None at the beginning, and where it needs none."""
+        if not self.figures:
+            return None
+        with np.load(self.folder / _KNOWN, allow_pickle=False) as arrays:
+            frames: NDArray[np.uint8] | None = arrays.get("last")
+        return frames
+
+    def first(self) -> NDArray[np.uint8]:
+        """Return the very first frame, (height, width, 3) uint8; there is one once a clip was added."""
+        return self._load("first")
+
+    def shown(self, clip: int, at: int) -> NDArray[np.uint8]:
+        """Return frame `SHOWN[at]` of a clip, (height, width, 3) uint8."""
+        return self._load(_name(clip, at))
+
+    def _save(self, frame: NDArray[np.uint8], name: str) -> None:
+        Image.fromarray(np.ascontiguousarray(frame)).save(self.folder / f"{name}.png")
+
+    def _load(self, name: str) -> NDArray[np.uint8]:
+        with Image.open(self.folder / f"{name}.png") as picture:
+            return np.array(picture)
+
+
+def _name(clip: int, at: int) -> str:
+    return f"{clip:04d}-{SHOWN[at]:02d}"

@@ -1,12 +1,14 @@
-"""How close generated frames are to the truth: PSNR, SSIM, gradient energy and colour.
+"""How close generated frames are to the truth, and what they look like by themselves.
 
-All take uint8 video, (frames, height, width, 3) RGB, and return one number for it. The errors of a video are pooled
-before the logarithm, so that a few perfect frames (the one that was given, say) cannot lift a whole clip.
+All take uint8 video, (frames, height, width, 3) RGB. The errors of a video are pooled before the logarithm, so that a
+few perfect frames (the one that was given, say) cannot lift a whole clip. Frames are worked on a few at a time, so that
+a clip at full size costs little more memory than its own bytes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from bridge.errors import ShapeMismatch
 
-__all__ = ["colour_drift", "gradient_energy", "psnr", "ssim"]
+__all__ = ["colour_drift", "gradient_energy", "luma_energy", "mean_colour", "psnr", "saturation", "ssim"]
 
 PSNR_CEILING_DB: Final = 99.0
 """What two equal videos get, so that averages stay finite."""
@@ -24,6 +26,7 @@ _WINDOW: Final = 11
 _SIGMA_PX: Final = 1.5
 _C1: Final = 0.01**2
 _C2: Final = 0.03**2
+_AT_ONCE: Final = 16
 _LUMA: Final = (0.299, 0.587, 0.114)
 
 
@@ -34,7 +37,8 @@ def psnr(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
         ShapeMismatch: the two are not uint8 videos of one shape.
     """
     _check(video, truth)
-    error = float(np.square(video.astype(np.float32) - truth.astype(np.float32)).mean(dtype=np.float64))
+    pairs = zip(video, truth, strict=True)
+    error = _mean(np.square(a.astype(np.float32) - b.astype(np.float32)).mean(dtype=np.float64) for a, b in pairs)
     return PSNR_CEILING_DB if error == 0 else min(PSNR_CEILING_DB, 10.0 * math.log10(255.0**2 / error))
 
 
@@ -52,15 +56,8 @@ def ssim(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
             value=video.shape,
             remedy="Compare larger frames.",
         )
-    a, b = _planes(video), _planes(truth)
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a = _blur(a * a) - mean_a * mean_a
-    var_b = _blur(b * b) - mean_b * mean_b
-    covariance = _blur(a * b) - mean_a * mean_b
-    score = ((2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)) / (
-        (mean_a * mean_a + mean_b * mean_b + _C1) * (var_a + var_b + _C2)
-    )
-    return float(score.mean())
+    pieces = [slice(at, at + _AT_ONCE) for at in range(0, len(video), _AT_ONCE)]
+    return float(torch.cat([_structure(_planes(video[piece]), _planes(truth[piece])) for piece in pieces]).mean())
 
 
 def gradient_energy(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
@@ -72,7 +69,7 @@ def gradient_energy(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float
         ShapeMismatch: the two are not uint8 videos of one shape.
     """
     _check(video, truth)
-    return _energy(video) / max(_energy(truth), 1e-12)
+    return luma_energy(video) / max(luma_energy(truth), 1e-12)
 
 
 def colour_drift(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
@@ -86,17 +83,49 @@ def colour_drift(video: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     return float(np.abs(means[0] - means[1]).mean())
 
 
-def _energy(video: NDArray[np.uint8]) -> float:
-    luma = video.astype(np.float32) @ np.asarray(_LUMA, dtype=np.float32)
-    across, down = np.diff(luma, axis=2), np.diff(luma, axis=1)
-    return float(np.square(across).mean(dtype=np.float64) + np.square(down).mean(dtype=np.float64))
+def luma_energy(video: NDArray[np.uint8]) -> float:
+    """Return the gradient energy itself, squared levels of 255."""
+    weights = np.asarray(_LUMA, dtype=np.float32)
+
+    def of(frame: NDArray[np.uint8]) -> float:
+        luma = frame.astype(np.float32) @ weights
+        across, down = np.diff(luma, axis=1), np.diff(luma, axis=0)
+        return float(np.square(across).mean(dtype=np.float64) + np.square(down).mean(dtype=np.float64))
+
+    return _mean(of(frame) for frame in video)
+
+
+def mean_colour(video: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Return the mean red, green and blue, levels of 255."""
+    red, green, blue = video.mean(axis=(0, 1, 2), dtype=np.float64)
+    return float(red), float(green), float(blue)
+
+
+def saturation(video: NDArray[np.uint8]) -> float:
+    """Return the mean distance of a pixel's largest channel from its smallest, levels of 255: 0 is grey."""
+    return _mean((frame.max(axis=2) - frame.min(axis=2)).mean(dtype=np.float64) for frame in video)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _structure(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the similarity of each of two sets of planes, (n,)."""
+    mean_a, mean_b = _blur(a), _blur(b)
+    var_a = _blur(a * a) - mean_a * mean_a
+    var_b = _blur(b * b) - mean_b * mean_b
+    covariance = _blur(a * b) - mean_a * mean_b
+    score = ((2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)) / (
+        (mean_a * mean_a + mean_b * mean_b + _C1) * (var_a + var_b + _C2)
+    )
+    return score.mean(dim=(1, 2, 3))
 
 
 def _planes(video: NDArray[np.uint8]) -> torch.Tensor:
     """Return (frames * 3, 1, height, width) float32 in 0..1."""
-    frames, height, width, _ = video.shape
     planes = torch.from_numpy(np.ascontiguousarray(video.transpose(0, 3, 1, 2))).to(torch.float32) / 255.0
-    return planes.reshape(frames * 3, 1, height, width)
+    return planes.flatten(0, 1)[:, None]
 
 
 def _blur(planes: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Recode", "degrade"]
+__all__ = ["Recode", "degrade", "tint_field"]
 
 Recode: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Frames through the VAE and back."""
@@ -34,7 +34,7 @@ def degrade(frames: NDArray[np.uint8], random: np.random.Generator, *, recode: R
     if random.random() < 0.6:
         out = _blur(out, sigma_px=float(random.uniform(0.4, 1.1)))
     if random.random() < 0.5:
-        out = out * _tint(out.shape[1], out.shape[2], random, strength=float(random.uniform(0.02, 0.12)))
+        out = out * tint_field(out.shape[1], out.shape[2], random, strength=float(random.uniform(0.02, 0.12)))
     if random.random() < 0.5:
         # Errors of a generated frame are patches, not grain.
         out = out + _patches(out.shape[1], out.shape[2], random) * float(random.uniform(2.0, 12.0))
@@ -45,8 +45,14 @@ def _blur(frames: NDArray[np.float32], *, sigma_px: float) -> NDArray[np.float32
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma_px) for frame in frames])
 
 
-def _tint(height: int, width: int, random: np.random.Generator, *, strength: float) -> NDArray[np.float32]:
-    """A factor per pixel and channel that changes slowly over the image."""
+def tint_field(height: int, width: int, random: np.random.Generator, *, strength: float) -> NDArray[np.float32]:
+    """Return a factor per pixel and channel, (height, width, 3), that changes slowly over the image.
+
+    Args:
+        height, width: of the image.
+        random: decides the colours at its corners.
+        strength: the farthest from 1 that a factor may be.
+    """
     corners = (1.0 + strength * random.uniform(-1, 1, size=(2, 2, 3))).astype(np.float32)
     return np.asarray(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 

@@ -35,6 +35,11 @@ class NoisyClip:
     flow: Tensor
     sigma: Tensor
 
+    @property
+    def start(self) -> Tensor:
+        """The pure noise that the path begins at, of the same shape."""
+        return self.latents + (1 - self.sigma[:, None, None, None, None]) * self.flow
+
 
 def draw_sigma(count: int, *, shift: float, pure_share: float, generator: torch.Generator) -> Tensor:
     """Return noise levels, (count,): shifted as the sampler's are, and pure noise more often than chance has it.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine_plugins.builtin import CapturedClip, Renderer, capture_clip, evaluation_scene
 from longvie_server.evaluation.metrics import psnr
 from longvie_server.evaluation.motion import edge_agreement, seam_jump, track_error_px
-from longvie_server.evaluation.truth import HIDDEN, ClipTruth, Watcher, depth_edges
+from longvie_server.sequences.truth import HIDDEN, ClipTruth, Watcher, depth_edges
 
 HEIGHT, WIDTH, FRAMES = 48, 80, 33
 Video = NDArray[np.uint8]
@@ -26,6 +26,7 @@ def watched() -> tuple[CapturedClip, ClipTruth]:
 
 def test_a_warp_shows_the_first_frame_s_pixels_where_they_went(watched: tuple[CapturedClip, ClipTruth]) -> None:
     clip, truth = watched
+    assert truth.warp is not None
     assert truth.warp.shape == (FRAMES, HEIGHT, WIDTH)
     np.testing.assert_array_equal(truth.warp[0], np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH))
     first = clip.rgb[0].reshape(-1, 3)
@@ -38,6 +39,7 @@ def test_a_warp_shows_the_first_frame_s_pixels_where_they_went(watched: tuple[Ca
 
 def test_tracks_stay_on_surfaces_that_look_alike(watched: tuple[CapturedClip, ClipTruth]) -> None:
     clip, truth = watched
+    assert truth.tracks is not None
     seen = np.isfinite(truth.tracks).all(axis=(0, 2))
     assert seen.sum() > 200
     depth = [

@@ -29,7 +29,7 @@ _EDGE_RATIO: Final = 1.15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipTruth:
-    """One clip.
+    """One clip; what nobody knows of it is None.
 
     Args:
         tracks: (81, 2500, 2) float32, where the followed grid is, pixels (0 is the first pixel's left or upper border);
@@ -39,20 +39,21 @@ class ClipTruth:
         edges: (81, height, width) bool, the nearer side of a jump in depth.
     """
 
-    tracks: NDArray[np.float32]
-    warp: NDArray[np.int32]
-    edges: NDArray[np.bool_]
+    tracks: NDArray[np.float32] | None = None
+    warp: NDArray[np.int32] | None = None
+    edges: NDArray[np.bool_] | None = None
 
-    def save(self, folder: Path, clip: int) -> None:
-        """Write the clip's arrays into a scene's folder."""
+    def save(self, folder: Path) -> None:
+        """Write what is known into a clip's folder."""
         for field in fields(self):
-            np.save(folder / f"{field.name}-{clip}.npy", getattr(self, field.name))
+            if getattr(self, field.name) is not None:
+                np.save(folder / f"{field.name}.npy", getattr(self, field.name))
 
     @classmethod
-    def load(cls, folder: Path, clip: int) -> ClipTruth:
+    def load(cls, folder: Path) -> ClipTruth:
         """Read what `save` wrote, memory-mapped."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.load(folder / f"{name}-{clip}.npy", mmap_mode="r", allow_pickle=False) for name in names))
+        paths = [folder / f"{field.name}.npy" for field in fields(cls)]
+        return cls(*(np.load(p, mmap_mode="r", allow_pickle=False) if p.exists() else None for p in paths))
 
 
 class Watcher:

@@ -1,0 +1,72 @@
+"""`longvie eval`, small: on a folder of videos, and on our own scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from longvie_server.cli.app import app
+from longvie_server.conditions import ConditionsWriter
+from longvie_server.output.video import VideoWriter
+from longvie_server.world_model.interface import ControlClip
+
+HEIGHT, WIDTH = 16, 32
+
+
+@pytest.fixture(autouse=True)
+def _no_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "none"))
+
+
+def _film(folder: Path, clips: int) -> None:
+    frames = np.zeros((1 + 80 * clips, HEIGHT, WIDTH, 3), np.uint8)
+    frames += np.linspace(40, 200, len(frames)).astype(np.uint8)[:, None, None, None]
+    writer = ConditionsWriter(folder, frames[0])
+    for k in range(clips):
+        piece = frames[80 * k : 80 * k + 81]
+        writer.add(f"clip {k}", ControlClip(np.ascontiguousarray(piece[..., 0]), piece))
+    writer.close()
+    with VideoWriter(folder / "video.mp4", fps=16, crf=3, pix_fmt="yuv444p") as video:
+        for frame in frames:
+            video.write(frame)
+
+
+def _evaluate(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["eval", "--model", f"fake:{HEIGHT}x{WIDTH}", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_folder_of_videos_is_judged(tmp_path: Path) -> None:
+    for name, clips in (("short", 1), ("long", 3)):
+        _film(tmp_path / "videos" / name, clips)
+    out = tmp_path / "out"
+    told = _evaluate(
+        *("--sequences", str(tmp_path / "videos"), "--cache", str(tmp_path / "cache")),
+        *("--rows", "model,repeat_first_frame,truth", "--out", str(out)),
+    )
+    assert "minute by minute" in told
+    figures = json.loads((out / "figures.json").read_text())
+    assert (len(figures["scenes"]), figures["clips"]) == (2, 3)
+    rows = {row["name"]: row for row in figures["rows"]}
+    assert rows["truth"]["psnr"] == 99
+    assert rows["model"]["track_error_px"] is rows["model"]["edge_agreement"] is rows["model"]["lpips"] is None
+    assert "alexnet" in figures["absent"]["lpips"]
+    # It brightens by 160 levels in 240 frames: the mean of the first clip's new frames to that of the third's.
+    assert rows["truth"]["drift"]["per_clip"]["colour"][2] == pytest.approx(2 * 80 * 160 / 240, abs=1)
+    assert [len(rows["model"]["drift"][window]) for window in ("per_clip", "per_10_s", "per_minute")] == [3, 3, 3]
+    assert [len(rows["model"]["drift"][window]["colour"]) for window in ("per_10_s", "per_minute")] == [2, 1]
+    assert all((out / name).exists() for name in ("sheet.png", "clips.png", "drift.png"))
+
+
+def test_our_own_scenes_are_judged(tmp_path: Path) -> None:
+    chosen = ("--scenes", "1", "--clips", "1", "--rows", "model,forward_warp", "--cache", str(tmp_path / "cache"))
+    _evaluate(*chosen, "--json", str(tmp_path / "figures.json"))
+    rows = {row["name"]: row for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    assert rows["forward_warp"]["psnr"] > rows["model"]["psnr"]

@@ -1,0 +1,63 @@
+"""A random LongVie in the real layout (Wan's VAE, its patches) at a size that a test trains, and clips for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from longvie_server.sequences import ClipSequence, ClipTruth, SequenceClip
+from longvie_server.sequences.scene import training_scenes
+from longvie_server.world_model.interface import ControlClip
+from longvie_server.world_model.longvie2 import LONGVIE2_14B, LongVie2Config, build
+from longvie_server.world_model.longvie2.checkpoint import save_checkpoint
+from longvie_server.world_model.longvie2.configs import ImageEncoderSize, TextEncoderSize, TransformerSize, VaeSize
+
+HEIGHT, WIDTH, CLIPS = 32, 32, 2
+SMALL_WAN: LongVie2Config = replace(
+    LONGVIE2_14B,
+    height=HEIGHT,
+    width=WIDTH,
+    num_inference_steps=1,
+    guidance_scale=1.0,
+    transformer=TransformerSize(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=16,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=2,
+        image_dim=16,
+        rope_max_seq_len=64,
+        control_num_layers=1,
+        control_num_attention_heads=2,
+        control_ffn_dim=16,
+    ),
+    vae=VaeSize(base_dim=4, decoder_base_dim=4, num_res_blocks=1),
+    text_encoder=TextEncoderSize(vocab_size=384, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+    image_encoder=ImageEncoderSize(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
+    ),
+)
+
+
+def save_small_wan(folder: Path) -> Path:
+    save_checkpoint(build(SMALL_WAN, seed=0), folder)
+    return folder
+
+
+def fill(folder: Path, *, scenes: int = 1, clips: int = CLIPS) -> list[ClipSequence]:
+    """Put clips of coarse noise where a training keeps its prepared scenes, so that none is rendered."""
+    made = []
+    for number, source in enumerate(training_scenes(0, scenes)):
+        random = np.random.default_rng(number)
+        coarse = random.integers(0, 256, (1 + 80 * clips, HEIGHT // 8, WIDTH // 8, 3)).astype(np.uint8)
+        rgb = coarse.repeat(8, axis=1).repeat(8, axis=2)
+        sequence = ClipSequence(folder / "sequences" / f"{source.key}-{HEIGHT}x{WIDTH}")
+        for k in range(clips):
+            frames = rgb[80 * k : 80 * k + 81]
+            controls = ControlClip(np.ascontiguousarray(frames[..., 0]), np.ascontiguousarray(frames[..., ::-1]))
+            sequence.add(SequenceClip(f"Noise {number}.", frames, controls, ClipTruth()))
+        made.append(sequence)
+    return made
