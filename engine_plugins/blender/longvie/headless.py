@@ -17,7 +17,7 @@ from bridge.tick import DepthRange
 
 from .job import Job, JobState
 from .markers import prompts_of
-from .order import ServerAddress, ShotOrder
+from .order import QUALITIES, ServerAddress, ShotOrder
 from .sampling import Sampling, SamplingMode
 from .still import ENGINES, render_still
 
@@ -52,6 +52,7 @@ def _generate(options: argparse.Namespace, scratch: Path) -> int:
         out=Path(options.out),
         seed=options.seed,
         model=options.model,
+        quality=options.quality,
         fit=Fit(options.fit),
         depth_range=DepthRange(*options.depth_range) if options.depth_range else None,
     )
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, help="first scene frame; default: the scene's")
     parser.add_argument("--end", type=int, help="last scene frame; default: the scene's")
     parser.add_argument("--every-frame", action="store_true", help="one generated frame per scene frame, at any rate")
-    parser.add_argument("--fit", default="crop", choices=[Fit.CROP.value, Fit.STRETCH.value], help="another aspect")
+    parser.add_argument("--fit", default="crop", choices=[fit.value for fit in Fit], help="another aspect")
     parser.add_argument(
         "--depth-range",
         type=float,
@@ -139,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="", help="by name; default: the server's first")
+    parser.add_argument("--quality", default="", choices=QUALITIES, help="insist on it; default: the server's")
     parser.add_argument("--token", default="")
     parser.add_argument("--server-key", default="", help="the server's CURVE key, where it encrypts")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds to wait for the server")
