@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_screen import HEIGHT, WIDTH, addon_zip, need_screen, run_in_window
+from in_screen import addon_zip, need_screen, run_in_window
 from inside_blender import ROOT, blender_program
 from PIL import Image
 
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(600)]
 SAMPLE = ROOT / "engine_plugins" / "blender" / "sample_shot.py"
 # The whole sample: two clips, the second of which is captured while the frames of the first come in.
 TICKS, FRAMES = 161, 241
+SIZE = (1440, 1000)
 MODELS = os.environ.get("LONGVIE_WINDOW_MODEL", "fake:176x320 tiny").split()
 
 
@@ -46,7 +47,9 @@ def shown(request: pytest.FixtureRequest, sample: Path, tmp_path_factory: pytest
     for name in ("shot.blend", "first.png"):
         shutil.copy(sample / name, folder)
     with ServerProcess(request.param, log=folder / "server.log") as server:
-        seen = run_in_window("in_window", str(addon_zip(sample / "dist")), server.endpoint, str(folder), folder=folder)
+        seen = run_in_window(
+            "in_window", str(addon_zip(sample / "dist")), server.endpoint, str(folder), folder=folder, size=SIZE
+        )
     kept = os.environ.get("LONGVIE_SCREENSHOTS")
     if kept:
         for name in ("generating.png", "window.png"):
@@ -105,5 +108,5 @@ def test_libraries_come_out_of_the_zip(shown) -> None:
 def test_the_window_was_seen(shown) -> None:
     for name in ("generating.png", "window.png"):
         with Image.open(Path(shown["folder"]) / name) as picture:
-            assert picture.size == (WIDTH, HEIGHT)
+            assert picture.size == SIZE
             assert len(picture.convert("RGB").getcolors(2**24) or []) > 500, "not a black screen"

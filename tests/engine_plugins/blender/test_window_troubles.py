@@ -23,7 +23,7 @@ from bridge.codecs.msgpack_codec import decode_client_message, encode
 from bridge.messages import PROTOCOL_VERSION, Hello, Limits, Welcome
 from longvie_server.drive.server_process import ServerProcess
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # 145 frames of 24 a second: a clip, and 16 ticks of the next.
 FPS, FRAME_END, TICKS = 24, 145, 97
@@ -78,12 +78,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "token": token.endpoint,
             "older": older,
             "newer": newer,
-            "command": [sys.executable, *"-m longvie_server serve --model fake:48x80,delay=2".split(), *FLAGS],
+            "command": [sys.executable, *["-m", "longvie_server", "serve", "--model", "fake:48x80,delay=2"], *FLAGS],
             "environment": {"PYTHONPATH": str(ROOT)},
         }
         (folder / "servers.json").write_text(json.dumps(servers))
         return run_in_window(
-            "window_troubles", str(addon_zip(folder / "dist")), str(folder), folder=folder, limit_s=800
+            "window_troubles",
+            str(addon_zip(folder / "dist")),
+            str(folder),
+            folder=folder,
+            size=(640, 480),
+            limit_s=1700,
         )
 
 
