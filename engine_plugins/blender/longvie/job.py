@@ -53,7 +53,7 @@ class JobProgress:
         captured: ticks sent to the server, those of an earlier run included.
         frames: on disk, likewise.
         total: of each.
-        eta_s: until the last frame; negative while unknown.
+        eta_s: until the last frame; negative while unknown, and when it is over.
         note: what happens now.
     """
 
@@ -238,7 +238,7 @@ class Job:
     def _eta_s(self, frames: int, total: int) -> float:
         """Return what is left at the pace so far; the server's own guess before the first clip is here."""
         made = frames - (self._begun_with + 1)
-        if made <= 0:
+        if made <= 0 or self.over:
             return -1.0
         return (self._clock() - self._began_s) / made * (total - frames)
 

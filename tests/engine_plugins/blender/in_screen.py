@@ -33,7 +33,7 @@ def addon_zip(folder: Path) -> Path:
 
 
 def run_in_window(
-    script: str, *arguments: str, folder: Path, size: tuple[int, int], limit_s: int = 500
+    script: str, *arguments: str, folder: Path, size: tuple[int, int], limit_s: int = 1700
 ) -> dict[str, Any]:
     """Run a script of `inside/` in a Blender with a window, and return what it wrote to result.json in the folder.
 

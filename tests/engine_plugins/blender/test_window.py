@@ -18,7 +18,7 @@ from PIL import Image
 
 from longvie_server.drive.server_process import ServerProcess
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SAMPLE = ROOT / "engine_plugins" / "blender" / "sample_shot.py"
 # The whole sample: two clips, the second of which is captured while the frames of the first come in.
@@ -92,7 +92,7 @@ def test_cancel_stops_and_puts_back(shown) -> None:
 
 
 def test_the_interface_is_never_blocked_for_long(shown) -> None:
-    # One tick of the sample, in software and beside other tests; the figure for a machine at rest is in the README.
+    # A slice of ticks, and the window drawn in software.
     assert shown["done"]["longest_s"] < 2.0
 
 

@@ -23,7 +23,7 @@ from bridge.codecs.msgpack_codec import decode_client_message, encode
 from bridge.messages import PROTOCOL_VERSION, Hello, Limits, Welcome
 from longvie_server.drive.server_process import ServerProcess
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 # 145 frames of 24 a second: a clip, and 16 ticks of the next.
 FPS, FRAME_END, TICKS = 24, 145, 97
@@ -88,7 +88,6 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             str(folder),
             folder=folder,
             size=(640, 480),
-            limit_s=1700,
         )
 
 

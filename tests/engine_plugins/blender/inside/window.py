@@ -98,11 +98,15 @@ def press_generate(*, resume: bool = False) -> str:
 
 
 def turn_job(result: dict[str, Any], on_turn: Callable[[Any], None] = lambda job: None) -> Steps:
-    """Wait for the end of the job that was begun; `on_turn(job)` is called at every step."""
+    """Wait for the end of the job that was begun; `on_turn(job)` is called at every step.
+
+    `longest_s` is the interface's own work between two steps, in seconds of its thread: what other programs take from
+    the machine meanwhile is not in it.
+    """
     job = state().job
-    longest, before = 0.0, time.perf_counter()
+    longest, before = 0.0, time.thread_time()
     while not job.over:
-        now = time.perf_counter()
+        now = time.thread_time()
         longest, before = max(longest, now - before), now
         on_turn(job)
         yield
