@@ -6,7 +6,7 @@ What is written here is read by the program that started this Blender, and delet
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def tick_path(folder: Path, index: int) -> Path:
 def write_tick(folder: Path, tick: Tick) -> None:
     """Write a tick, as Blender's capture makes it: planar metres, camera, followed points."""
     lens = tick.camera.intrinsics
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "index_time_ns": np.array([tick.index, tick.time_ns], np.int64),
         "lens_px": np.array([lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px], np.float64),
         "world_from_camera": tick.camera.world_from_camera.matrix,
@@ -44,9 +44,9 @@ def write_tick(folder: Path, tick: Tick) -> None:
 def read_tick(folder: Path, index: int) -> Tick:
     """Return a tick that `write_tick` wrote."""
     with np.load(tick_path(folder, index), allow_pickle=False) as stored:
-        arrays: dict[str, NDArray[np.generic]] = dict(stored)
+        arrays: dict[str, NDArray[Any]] = dict(stored)
     depth = arrays["depth"]
-    fx, fy, cx, cy = (float(value) for value in arrays["lens_px"])  # type: ignore[arg-type]
+    fx, fy, cx, cy = (float(value) for value in arrays["lens_px"])
     return Tick(
         index=int(arrays["index_time_ns"][0]),
         time_ns=int(arrays["index_time_ns"][1]),
@@ -60,6 +60,6 @@ def read_tick(folder: Path, index: int) -> Tick:
     )
 
 
-def _tracks(arrays: dict[str, NDArray[np.generic]], name: str) -> TrackSet | None:
+def _tracks(arrays: dict[str, NDArray[Any]], name: str) -> TrackSet | None:
     points = arrays.get(f"{name}_points")
     return None if points is None else TrackSet(points, arrays[f"{name}_visibility"])
