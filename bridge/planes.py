@@ -1,7 +1,8 @@
 """Planes: arrays and images as they travel.
 
 Laws: the declared shape and dtype bound what is allocated; a raw plane is a view of the bytes that arrived, not a copy;
-nothing here trusts a length that it was told.
+nothing here trusts a length that it was told. Pillow is imported where an image is coded: an engine's own Python, which
+only captures, may have none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .errors import InvalidValue, LimitExceeded, ProtocolError, ShapeMismatch, UsageError
 from .messages import Limits, Plane
@@ -172,6 +172,8 @@ def image_to_plane(image: NDArray[np.uint8], *, encoding: str = "png", quality: 
         raise InvalidValue(
             "unknown", field="frame_encoding", value=encoding, remedy=f"Use one of {', '.join(FRAME_ENCODINGS)}."
         )
+    from PIL import Image
+
     buffer = io.BytesIO()
     options: dict[str, Any] = {"compress_level": 1} if encoding == "png" else {"quality": quality}
     Image.fromarray(image).save(buffer, encoding, **options)
@@ -195,6 +197,8 @@ def image_from_plane(plane: Plane, *, name: str, limits: Limits) -> NDArray[np.u
             remedy="Declare the size of the decoded image.",
         )
     _check_size(name, math.prod(plane.shape), limits)
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(plane.data), formats=(plane.compression,)) as image:
             if image.size != (plane.shape[1], plane.shape[0]):
@@ -223,6 +227,8 @@ def load_image(source: Any, *, name: str) -> NDArray[np.uint8]:
         InvalidValue: it is none of these, or the file is no image.
         ShapeMismatch: an array that is not (height, width, 3) uint8.
     """
+    from PIL import Image
+
     if isinstance(source, Image.Image):
         return np.asarray(source.convert("RGB"))
     if isinstance(source, np.ndarray):

@@ -40,7 +40,7 @@ def test_imports_run_one_way(package: str, never: tuple[str, ...]) -> None:
 
 
 def test_the_light_client_loads_nothing_heavy() -> None:
-    heavy = "torch", "grpc", "zmq", "open3d", "cv2", "mcap", "google.protobuf"
+    heavy = "torch", "grpc", "zmq", "open3d", "cv2", "mcap", "google.protobuf", "PIL"
     code = f"import bridge, sys; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"

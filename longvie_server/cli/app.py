@@ -7,7 +7,7 @@ from rich.console import Console
 
 from bridge.errors import BridgeError
 
-from . import bench, demo, doctor, evaluate, render, serve, train, weights
+from . import bench, demo, doctor, evaluate, record, render, serve, train, weights
 
 __all__ = ["app", "report"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
+app.command("record")(record.record)
 app.command("render")(render.render)
 app.command("export")(render.export)
 app.command("doctor")(doctor.doctor)

@@ -7,19 +7,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import bpy
 
-from bridge.errors import BridgeError, InvalidValue
+from bridge.errors import BridgeError
 from bridge.geometry.fit import Fit
 from bridge.tick import DepthRange
 
 from .job import Job, JobState
 from .markers import prompts_of
-from .order import ServerAddress, ShotOrder
-from .sampling import Sampling, SamplingMode
-from .still import ENGINES, render_still
+from .order import QUALITIES, ServerAddress, ShotOrder
+from .shot_arguments import add_shot_arguments, first_frame_of, open_blend, sampling_of
 
 __all__ = ["run"]
 
@@ -32,8 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        if options.blend:
-            _open(options.blend)
+        open_blend(options)
         with tempfile.TemporaryDirectory(prefix="longvie-") as scratch:
             return _generate(options, Path(scratch))
     except BridgeError as error:
@@ -43,15 +40,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def _generate(options: argparse.Namespace, scratch: Path) -> int:
     scene, view_layer = bpy.context.scene, bpy.context.view_layer
-    sampling = _sampling(scene, options)
+    sampling = sampling_of(scene, options)
+    # Where it resumes, the resume point holds the last frames: no first one is needed.
+    resumes = options.resume and not options.first_frame
+    first_frame = Path() if resumes else first_frame_of(scene, view_layer, sampling, options, scratch=scratch)
     order = ShotOrder(
         prompt=options.prompt,
         prompts=prompts_of(scene, sampling),
-        first_frame=_first_frame(scene, view_layer, sampling, options, scratch),
+        first_frame=first_frame,
         sampling=sampling,
         out=Path(options.out),
         seed=options.seed,
         model=options.model,
+        quality=options.quality,
         fit=Fit(options.fit),
         depth_range=DepthRange(*options.depth_range) if options.depth_range else None,
     )
@@ -87,49 +88,11 @@ def _turn(job: Job) -> int:
     return 1
 
 
-def _sampling(scene: Any, options: argparse.Namespace) -> Sampling:
-    return Sampling(
-        frame_start=scene.frame_start if options.start is None else options.start,
-        frame_end=scene.frame_end if options.end is None else options.end,
-        frames_per_second=scene.render.fps / scene.render.fps_base,
-        mode=SamplingMode.EVERY_FRAME if options.every_frame else SamplingMode.REAL_TIME,
-    )
-
-
-def _first_frame(scene: Any, view_layer: Any, sampling: Sampling, options: argparse.Namespace, scratch: Path) -> Path:
-    if options.first_frame:
-        return Path(options.first_frame)
-    if options.resume:
-        return Path()  # the resume point holds the last frames: no first one is needed
-    frame, subframe = sampling.frame(0)
-    return render_still(
-        scene, view_layer, frame=frame, subframe=subframe, engine=options.still, path=scratch / "first_frame.png"
-    )
-
-
-def _open(path: str) -> None:
-    try:
-        bpy.ops.wm.open_mainfile(filepath=path)
-    except RuntimeError as error:
-        raise InvalidValue(
-            "cannot be opened", field="--blend", value=path, remedy="Give a .blend file of this Blender's version."
-        ) from error
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="generate.py", description="Generate the scene's shot on a LongVie server.")
+    add_shot_arguments(parser)
     parser.add_argument("--server", required=True, help="tcp://host:port, as `longvie serve` prints it")
-    parser.add_argument(
-        "--prompt", required=True, help="what the video shows; timeline markers 'prompt: ...' follow it"
-    )
     parser.add_argument("--out", required=True, help="folder of the frames")
-    parser.add_argument("--blend", default="", help="open this file first; with `blender -b FILE` it is open already")
-    parser.add_argument("--first-frame", default="", help="image that the video starts from; default: a rendered still")
-    parser.add_argument("--still", default="SCENE", choices=ENGINES, help="engine of the still")
-    parser.add_argument("--start", type=int, help="first scene frame; default: the scene's")
-    parser.add_argument("--end", type=int, help="last scene frame; default: the scene's")
-    parser.add_argument("--every-frame", action="store_true", help="one generated frame per scene frame, at any rate")
-    parser.add_argument("--fit", default="crop", choices=[Fit.CROP.value, Fit.STRETCH.value], help="another aspect")
     parser.add_argument(
         "--depth-range",
         type=float,
@@ -139,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="", help="by name; default: the server's first")
+    parser.add_argument("--quality", default="", choices=QUALITIES, help="insist on it; default: the server's")
     parser.add_argument("--token", default="")
     parser.add_argument("--server-key", default="", help="the server's CURVE key, where it encrypts")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds to wait for the server")

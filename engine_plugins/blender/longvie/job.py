@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.errors import BridgeError, ConnectionLost, InvalidValue, SessionGone
+from bridge.errors import BridgeError, InvalidValue
 
 from .capture import ShotCapture
 from .capture.camera import check_scene
@@ -25,6 +25,7 @@ from .capture.surfaces import hidden_in_viewport
 from .frame_folder import FrameFolder
 from .network import ShotSession
 from .order import ServerAddress, ShotOrder, seconds_text
+from .remedies import speak_to_artists
 from .scene_guard import SceneGuard
 
 __all__ = ["Job", "JobProgress", "JobState"]
@@ -52,7 +53,7 @@ class JobProgress:
         captured: ticks sent to the server, those of an earlier run included.
         frames: on disk, likewise.
         total: of each.
-        eta_s: until the last frame; negative while unknown.
+        eta_s: until the last frame; negative while unknown, and when it is over.
         note: what happens now.
     """
 
@@ -124,6 +125,11 @@ class Job:
         return self.state in _OVER
 
     @property
+    def needs_scene(self) -> bool:
+        """Whether it is still to capture from the scene."""
+        return self.state in (JobState.CONNECTING, JobState.CAPTURING)
+
+    @property
     def last_frame(self) -> int:
         """Index of the newest frame on disk; -1 before the first."""
         return self._session.last_frame
@@ -155,6 +161,11 @@ class Job:
         """Stop now; frames that came stay."""
         if not self.over:
             self._end(JobState.CANCELLED)
+
+    def lose_scene(self, why: BridgeError) -> None:
+        """Stop where the scene is still needed: it is about to be taken away or changed. Frames that came stay."""
+        if self.needs_scene:
+            self._end(JobState.FAILED, why)
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait until the network thread of a job that is over has ended."""
@@ -218,11 +229,8 @@ class Job:
             self.state = JobState.WAITING
 
     def _end(self, state: JobState, error: BridgeError | None = None) -> None:
-        if isinstance(error, (ConnectionLost, SessionGone)):
-            # Its own remedy speaks to programmers.
-            way = "press Resume: the frames that came are kept" if self.folder.has_point() else "press Generate again"
-            error.remedy = f"Start it again, then {way}."
-        self.state, self.error = state, error
+        self.state = state
+        self.error = None if error is None else speak_to_artists(error, resumable=self.folder.has_point())
         self._guard.restore()
         if state is not JobState.DONE:
             self._session.cancel()
@@ -230,7 +238,7 @@ class Job:
     def _eta_s(self, frames: int, total: int) -> float:
         """Return what is left at the pace so far; the server's own guess before the first clip is here."""
         made = frames - (self._begun_with + 1)
-        if made <= 0:
+        if made <= 0 or self.over:
             return -1.0
         return (self._clock() - self._began_s) / made * (total - frames)
 

@@ -158,13 +158,23 @@ class ShotSession:
                     reader.join()
 
     def _check_model(self, server: bridge.Server) -> None:
-        names = [model.name for model in server.models]
-        if self._order.model and self._order.model not in names:
+        order, models = self._order, {model.name: model for model in server.models}
+        model = models.get(order.model or server.models[0].name)
+        if model is None:
             raise InvalidValue(
                 "is not offered by this server",
                 field="model",
-                value=self._order.model,
-                remedy=f"Choose one of {', '.join(names)}.",
+                value=order.model,
+                remedy=f"Choose one of {', '.join(models)}.",
+            )
+        # A model that does not speak of its quality has but one.
+        quality = model.numerics.get("quality", order.quality)
+        if order.quality not in ("", quality):
+            raise InvalidValue(
+                f"this server makes {model.name} in quality {quality}",
+                field="quality",
+                value=order.quality,
+                remedy=f"Choose {quality}, or start the server with --quality {order.quality}.",
             )
 
     def _open(self, server: bridge.Server) -> bridge.Session:

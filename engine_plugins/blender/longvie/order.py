@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bridge.errors import InvalidValue
 from bridge.geometry.fit import Fit
@@ -13,7 +14,10 @@ from bridge.tick import DepthRange
 
 from .sampling import Sampling
 
-__all__ = ["ServerAddress", "ShotOrder", "seconds_text"]
+__all__ = ["QUALITIES", "ServerAddress", "ShotOrder", "seconds_text"]
+
+QUALITIES: Final = ("final", "balanced", "preview")
+"""As `longvie serve --quality` spells them, from the slowest to the fastest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,12 @@ class ShotOrder:
         out: folder of the frames.
         seed: the same seed and shot give the same frames.
         model: by name; empty for the server's default.
+        quality: one of `QUALITIES`: a server that was started with another one is refused; empty takes any.
         fit: how the render's aspect becomes the model's.
         depth_range: near and far that map to black and white; None: the server measures the first clip.
 
     Raises:
-        InvalidValue: the prompt is empty, or the seed out of range.
+        InvalidValue: the prompt is empty, the seed out of range, or the quality unknown.
     """
 
     prompt: str
@@ -73,6 +78,7 @@ class ShotOrder:
     prompts: tuple[tuple[int, str], ...] = ()
     seed: int = 0
     model: str = ""
+    quality: str = ""
     fit: Fit = Fit.CROP
     depth_range: DepthRange | None = None
 
@@ -81,6 +87,10 @@ class ShotOrder:
             raise InvalidValue("must not be empty", field="prompt", remedy="Describe what the video shows.")
         if not 0 <= self.seed < 2**63:
             raise InvalidValue("must be 0 or more", field="seed", value=self.seed, remedy="Choose another seed.")
+        if self.quality not in ("", *QUALITIES):
+            raise InvalidValue(
+                "unknown", field="quality", value=self.quality, remedy=f"Use one of {', '.join(QUALITIES)}."
+            )
         object.__setattr__(self, "prompts", tuple(sorted(p for p in self.prompts if p[1].strip())))
 
     def prompt_at(self, tick: int) -> str:
@@ -101,6 +111,7 @@ class ShotOrder:
             "frame start": str(sampling.frame_start),
             "frame rate": f"{sampling.frames_per_second:.6f}",
             "sampling": sampling.mode.value,
+            "quality": self.quality,
             "fit": self.fit.value,
             "depth range": "measured" if self.depth_range is None else str(self.depth_range),
         }

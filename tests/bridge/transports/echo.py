@@ -38,6 +38,9 @@ class EchoSink:
         link.send(ErrorMessage(error.code, error.problem, error.field, error.value, error.remedy, fatal=True))
         link.close()
 
+    def settle(self) -> None:
+        """Nothing waits: everything is answered as it arrives."""
+
     def gone(self, link: PeerLink) -> None:
         self._note("gone", link, None)
 

@@ -122,6 +122,17 @@ def test_a_part_of_the_range(server, shot, first_frame: Path, tmp_path: Path) ->
     check(tmp_path / "out", 1.0 + np.arange(71) / 16)
 
 
+def test_pad_shows_everything_between_bars(server, shot, first_frame: Path, tmp_path: Path) -> None:
+    generate(server.endpoint, tmp_path / "out", shot(24, 25), first_frame, more=("--fit", "pad"))
+    frames = np.array([np.asarray(Image.open(path)) for path in sorted((tmp_path / "out").glob("*.png"))])
+    # 160 x 90 in 80 x 48: 45 rows, below one bar of one row and above one of two. Nothing is hit there: white.
+    assert frames.shape == (17, 48, 80, 3)
+    bars = np.isin(np.arange(48), (0, 46, 47))
+    assert (frames[:, bars, :, 0] == 255).all()
+    wall = wall_greys(np.arange(17) / 16)
+    assert np.abs(frames[:, ~bars][:, [0, -1]][:, :, [0, -1], 0] - wall[:, None, None]).max() <= 1
+
+
 def test_a_server_that_vanishes_and_a_resume(shot, first_frame: Path, tmp_path: Path) -> None:
     out, blend = tmp_path / "out", shot(60, 1201)
     first = ServerProcess(MODEL, log=tmp_path / "first.log")

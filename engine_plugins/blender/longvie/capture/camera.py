@@ -17,7 +17,7 @@ from bridge.geometry.conventions import BLENDER, Convention
 from bridge.geometry.fit import Fit, FitMap
 from bridge.geometry.lenses import SensorFit, blender_intrinsics
 
-__all__ = ["CapturedCamera", "check_scene", "convention_of", "look", "render_size"]
+__all__ = ["CapturedCamera", "between_bars", "check_scene", "convention_of", "look", "render_size"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +59,12 @@ def render_size(scene: Any) -> tuple[int, int]:
             remedy="Raise Resolution or its percentage in the Output properties.",
         )
     return width, height
+
+
+def between_bars(scene: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height, pixels, that the render's picture has inside a padded one of `size`."""
+    left, top, right, bottom = FitMap.between(_seen_size(scene), size, fit=Fit.PAD).place
+    return right - left, bottom - top
 
 
 def check_scene(scene: Any, *, frame_start: int, frame_end: int) -> None:
@@ -115,19 +121,24 @@ def look(scene: Any, depsgraph: Any, *, size: tuple[int, int], fit: Fit | None) 
     camera_from_world = pose.inverse()
     camera_from_world[:3, 3] /= convention.metres_per_unit
     return CapturedCamera(
-        camera=Camera(_fitted(whole, render, size, fit), pose),
+        camera=Camera(_fitted(whole, _seen_size(scene), size, fit), pose),
         camera_from_world=camera_from_world,
         near=float(data.clip_start),
         far=float(data.clip_end),
     )
 
 
-def _fitted(lens: Intrinsics, render: Any, size: tuple[int, int], fit: Fit | None) -> Intrinsics:
+def _seen_size(scene: Any) -> tuple[int, int]:
+    """Return the size of the render's picture with square pixels, counted finely: rounding must not show."""
+    width, height = render_size(scene)
+    # A pixel that is wider than high makes a wider picture.
+    stretch = float(scene.render.pixel_aspect_x) / float(scene.render.pixel_aspect_y)
+    return round(width * stretch * 64), height * 64
+
+
+def _fitted(lens: Intrinsics, seen: tuple[int, int], size: tuple[int, int], fit: Fit | None) -> Intrinsics:
     """Return the lens of the capture: the render's picture with square pixels, then fitted to the capture's aspect."""
-    stretch = float(render.pixel_aspect_x) / float(render.pixel_aspect_y)
-    # A pixel that is wider than high makes a wider picture; counted finely, so that rounding does not show.
-    seen = lens.resized(round(lens.width * stretch * 64), lens.height * 64)
-    return FitMap.between((seen.width, seen.height), size, fit=fit).intrinsics(seen)
+    return FitMap.between(seen, size, fit=fit).intrinsics(lens.resized(*seen))
 
 
 def _perspective(camera: Any) -> None:

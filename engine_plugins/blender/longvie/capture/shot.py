@@ -9,7 +9,7 @@ from bridge.geometry.fit import Fit
 from bridge.tick import Tick, TrackSet
 
 from ..sampling import Sampling
-from .camera import check_scene, convention_of, look
+from .camera import between_bars, check_scene, convention_of, look
 from .surfaces import MeshCache, surfaces_of
 from .tracks import FollowedGrid
 from .view import View, look_at_surfaces
@@ -25,7 +25,8 @@ class ShotCapture:
         view_layer: of the scene, whose objects count.
         sampling: which moment a tick shows.
         size: (width, height) of depth, pixels: the model's own.
-        fit: how the render's aspect becomes that of `size`.
+        fit: how the render's aspect becomes that of `size`. With `Fit.PAD`, ticks have the size of the picture between
+            the bars; the server adds these.
 
     Raises:
         InvalidValue: the scene cannot be captured; the message says why and what to do.
@@ -36,7 +37,8 @@ class ShotCapture:
     ) -> None:
         check_scene(scene, frame_start=sampling.frame_start, frame_end=sampling.frame_end)
         self.sampling = sampling
-        self._scene, self._view_layer, self._size, self._fit = scene, view_layer, size, fit
+        self._scene, self._view_layer = scene, view_layer
+        self._size, self._fit = (between_bars(scene, size), Fit.STRETCH) if fit is Fit.PAD else (size, fit)
         self._meshes = MeshCache()
         self._grid: FollowedGrid | None = None
         self._grid_index = -1

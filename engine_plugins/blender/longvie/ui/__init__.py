@@ -30,18 +30,34 @@ def _before_load(*_: Any) -> None:
     STATE.stop()
 
 
+def _before_undo(*_: Any) -> None:
+    STATE.lose_scene()
+
+
+def _handlers() -> list[tuple[list[Any], Any]]:
+    """Return Blender's lists of handlers, and what of ours stands in each."""
+    handlers = bpy.app.handlers
+    return [
+        (handlers.load_pre, _before_load),
+        (handlers.undo_pre, _before_undo),
+        (handlers.redo_pre, _before_undo),
+    ]
+
+
 def register() -> None:
     """Add everything to Blender."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.longvie = bpy.props.PointerProperty(type=LONGVIE_PG_shot)
-    bpy.app.handlers.load_pre.append(bpy.app.handlers.persistent(_before_load))
+    for where, handler in _handlers():
+        where.append(bpy.app.handlers.persistent(handler))
 
 
 def unregister() -> None:
     """Stop what runs, and take everything out again."""
     STATE.stop()
-    bpy.app.handlers.load_pre.remove(_before_load)
+    for where, handler in _handlers():
+        where.remove(handler)
     del bpy.types.Scene.longvie
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -109,8 +109,8 @@ class LONGVIE_OT_generate(bpy.types.Operator):
 
     def modal(self, context: Any, event: Any) -> set[str]:
         """Do a slice of work at every timer event; everything else passes through."""
-        if event.type == "Z" and (event.ctrl or event.oskey):
-            return {"RUNNING_MODAL"}  # undo would pull the scene out from under the job
+        if event.type == "Z" and (event.ctrl or event.oskey) and self._job.needs_scene:
+            return {"RUNNING_MODAL"}  # undo would pull the scene out from under the job: the key is kept from it
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         job = self._job

@@ -60,6 +60,7 @@ def order_of(context: Any, *, resume: bool) -> ShotOrder:
         out=out,
         seed=shot.seed,
         model=shot.model.strip(),
+        quality="" if shot.quality == "SERVER" else shot.quality.lower(),
         fit=Fit(shot.fit),
     )
 

@@ -83,6 +83,7 @@ def _shot(layout: Any, context: Any, columns: int) -> None:
         column.prop(shot, "still_engine")
     column.prop(shot, "seed")
     column.prop(shot, "model")
+    column.prop(shot, "quality")
     column.prop(shot, "fit")
     column.prop(shot, "sampling")
     column.prop(shot, "use_range")

@@ -26,13 +26,25 @@ class LONGVIE_AP_preferences(bpy.types.AddonPreferences):
         name="Server key", description="The server's public key, where it encrypts; it prints it"
     )
 
+    patience_s: bpy.props.FloatProperty(
+        name="Patience",
+        default=60.0,
+        min=1.0,
+        description="Seconds to wait for a server that has vanished in the middle of a shot",
+    )
+
     def draw(self, context: Any) -> None:
         """Show them in Blender's own preferences as well."""
-        for name in ("url", "token", "server_key"):
+        for name in ("url", "token", "server_key", "patience_s"):
             self.layout.prop(self, name)
 
 
 def address_of(context: Any) -> ServerAddress:
     """Return the server that the user set up."""
     preferences = context.preferences.addons[_ADDON].preferences
-    return ServerAddress(preferences.url.strip(), preferences.token.strip(), preferences.server_key.strip())
+    return ServerAddress(
+        preferences.url.strip(),
+        preferences.token.strip(),
+        preferences.server_key.strip(),
+        reconnect_timeout_s=preferences.patience_s,
+    )

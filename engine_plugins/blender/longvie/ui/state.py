@@ -6,11 +6,12 @@ import threading
 from dataclasses import dataclass
 
 import bridge
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, OutOfOrder
 from bridge.messages import ModelInfo
 
 from ..job import Job
 from ..order import ServerAddress
+from ..remedies import speak_to_artists
 
 __all__ = ["STATE", "Probe", "UiState"]
 
@@ -31,7 +32,7 @@ class Probe:
             return f"Connecting to {self.address.url} ..."
         if self.error is not None:
             return str(self.error)
-        return f"Connected: {', '.join(f'{m.name} ({m.width} x {m.height})' for m in self.models)}"
+        return f"Connected: {', '.join(_described(model) for model in self.models)}"
 
     def _run(self) -> None:
         address = self.address
@@ -41,7 +42,7 @@ class Probe:
             ) as server:
                 self.models = server.models
         except BridgeError as error:
-            self.error = error
+            self.error = speak_to_artists(error)
         except Exception as error:
             self.error = BridgeError("failed inside", value=repr(error), remedy="Please report this message.")
         finally:
@@ -67,10 +68,31 @@ class UiState:
         """Whether a job runs."""
         return self.job is not None and not self.job.over
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models of the server that was connected to last."""
+        return () if self.probe is None else tuple(model.name for model in self.probe.models)
+
     def stop(self) -> None:
         """Stop the job: the file is closed, or the add-on switched off."""
         if self.job is not None:
             self.job.cancel()
+
+    def lose_scene(self) -> None:
+        """Stop the job where an undo would change the scene under it, and say so."""
+        if self.job is not None:
+            self.job.lose_scene(
+                OutOfOrder(
+                    "an undo or redo would have changed the scene in the middle of its shot, so the shot was stopped",
+                    field="undo",
+                    remedy="Press Resume where the scene is as it was, otherwise Generate: frames that came are kept.",
+                )
+            )
+
+
+def _described(model: ModelInfo) -> str:
+    quality = model.numerics.get("quality")
+    return f"{model.name} ({model.width} x {model.height}{f', quality {quality}' if quality else ''})"
 
 
 STATE = UiState()

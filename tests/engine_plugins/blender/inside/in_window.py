@@ -1,175 +1,119 @@
-"""The add-on in a Blender with a window: `blender -P in_window.py -- ZIP SERVER BLEND FOLDER TICKS FRAME_END`.
+"""The add-on in a Blender with a window, from installing to uninstalling: `-P in_window.py -- ZIP SERVER FOLDER`.
 
-Installs the zip as a user does, opens the shot, presses the buttons, looks at what comes, and takes it all out again.
-Each step is a part of a generator that a timer of Blender's turns, so the interface runs in between as it would.
+Presses the buttons as a user does, looks at what comes, and takes two pictures of the whole window.
+FOLDER holds shot.blend and first.png.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
+from window import (
+    Steps,
+    areas,
+    connect,
+    install,
+    open_file,
+    override,
+    photograph,
+    preferences,
+    press_generate,
+    run,
+    settle,
+    sidebar,
+    state,
+    turn_job,
+    turn_to_our_tab,
+    uninstall,
+)
 
-ZIP, SERVER, BLEND, FOLDER, TICKS, FRAME_END = sys.argv[sys.argv.index("--") + 1 :]
+ZIP, SERVER, FOLDER = sys.argv[sys.argv.index("--") + 1 :]
 RESULT: dict[str, Any] = {}
+SIDEBAR = 300
 
 
-def state() -> Any:
-    return sys.modules["longvie.ui.state"].STATE
-
-
-def areas(kind: str) -> list[Any]:
-    return [area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == kind]
-
-
-def override(area: Any) -> Any:
-    window = bpy.context.window_manager.windows[0]
-    region = next(region for region in area.regions if region.type == "WINDOW")
-    return bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region)
-
-
-def set_up_windows() -> None:
-    """Half the viewport becomes an Image Editor, and the sidebar is opened."""
+def set_up_windows() -> Steps:
+    """Half the viewport becomes an Image Editor; the sidebar is opened, widened and turned to our tab."""
     (view,) = areas("VIEW_3D")
     with override(view):
-        bpy.ops.screen.area_split(direction="VERTICAL", factor=0.52)
+        bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
     left, right = sorted(areas("VIEW_3D"), key=lambda area: area.x)
     right.type = "IMAGE_EDITOR"
     left.spaces.active.show_region_ui = True
     left.spaces.active.region_3d.view_perspective = "CAMERA"
+    yield from settle()
+    yield from widen_sidebar()
+    turn_to_our_tab()
+    yield from settle()
 
 
-def turn_to_our_tab() -> None:
-    """Control and the wheel over the sidebar go from tab to tab; ours is the last."""
-    (view,) = areas("VIEW_3D")
-    window = bpy.context.window_manager.windows[0]
-    sidebar = next(region for region in view.regions if region.type == "UI")
-    x, y = (
-        sidebar.x + sidebar.width - 8,
-        sidebar.y + sidebar.height - 40,
-    )  # over the tabs: over a field it would turn it
+def widen_sidebar() -> Steps:
+    window, region = bpy.context.window_manager.windows[0], sidebar()
+    x, y = region.x, region.y + region.height // 2
+    until = region.x + region.width - SIDEBAR
     window.event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
-    for _ in range(6):
-        window.event_simulate("WHEELDOWNMOUSE", "PRESS", x=x, y=y, ctrl=True)
-
-
-def settle(count: int = 4) -> Iterator[None]:
-    for _ in range(count):
+    yield from settle(2)
+    window.event_simulate("LEFTMOUSE", "PRESS", x=x, y=y)
+    yield from settle(2)
+    for step in range(1, 11):
+        window.event_simulate("MOUSEMOVE", "NOTHING", x=x + (until - x) * step // 10, y=y)
         yield
+    window.event_simulate("LEFTMOUSE", "RELEASE", x=until, y=y)
+    yield from settle(2)
 
 
-def steps() -> Iterator[None]:
-    bpy.ops.preferences.addon_install(filepath=ZIP, overwrite=True)
-    bpy.ops.preferences.addon_enable(module="longvie")
+def steps() -> Steps:
+    install(ZIP)
     RESULT["version"] = list(bpy.app.version)
     RESULT["libraries"] = {name: str(__import__(name).__file__) for name in ("zmq", "msgpack")}
-    with override(areas("VIEW_3D")[0]):
-        bpy.ops.wm.open_mainfile(filepath=BLEND, load_ui=False)
-    yield from settle()
-    set_up_windows()
-    yield from settle()
-    turn_to_our_tab()
-    preferences = bpy.context.preferences.addons["longvie"].preferences
-    preferences.url = SERVER
-    bpy.ops.longvie.connect()
-    while not state().probe.over:
-        yield
+    yield from open_file(str(Path(FOLDER) / "shot.blend"))
+    yield from set_up_windows()
+    preferences().url = SERVER
+    yield from connect()
     RESULT["connected"] = state().probe.sentence()
-    yield from settle()
+    RESULT["offered"] = state().model_names
     scene = bpy.data.scenes[0]
-    shot = scene.longvie
-    shot.prompt, shot.out = "a street on a clear morning, photograph", str(Path(FOLDER) / "frames")
-    shot.first_frame, shot.first_frame_path = "IMAGE", str(Path(FOLDER) / "first.png")
-    shot.use_range, shot.frame_start, shot.frame_end = True, 1, int(FRAME_END)
+    scene.longvie.prompt = "a street on a clear morning"
+    scene.longvie.first_frame, scene.longvie.first_frame_path = "IMAGE", "//first.png"
     scene.frame_set(17)
-    yield from generate("done")
-    RESULT["frames"] = len(list((Path(FOLDER) / "frames").glob("*.png")))
+    yield from settle()
+    yield from generate()
     RESULT["frame_after"] = scene.frame_current
-    edit = bpy.data.scenes.get(f"{scene.name} LongVie")
-    if edit is not None:
-        (strip,) = edit.sequence_editor.sequences
-        RESULT["strip"] = [len(strip.elements), strip.elements[0].filename, strip.elements[-1].filename]
+    (strip,) = bpy.data.scenes[f"{scene.name} LongVie"].sequence_editor.sequences
+    RESULT["strip"] = [len(strip.elements), strip.elements[0].filename, strip.elements[-1].filename]
     shown = areas("IMAGE_EDITOR")[0].spaces.active.image
     RESULT["image_editor"] = [shown.name, Path(shown.filepath).name]
-    yield from settle()
-    bpy.ops.screen.screenshot(filepath=str(Path(FOLDER) / "window.png"))
-    yield from settle(2)
+    photograph(Path(FOLDER) / "window.png")
     bpy.ops.longvie.preview()
     RESULT["preview"] = [list(bpy.data.images["LongVie preview"].size), scene.frame_current]
     yield from settle(2)
-    yield from refuse(scene)
-    yield from generate("cancelled", cancel_after=8)
+    press_generate()
+    RESULT["cancelled"] = {}
+    yield from turn_job(RESULT["cancelled"], lambda job: job.progress.captured >= 8 and bpy.ops.longvie.cancel())
     RESULT["frame_after_cancel"] = scene.frame_current
-    bpy.ops.preferences.addon_disable(module="longvie")
-    RESULT["disabled"] = not hasattr(bpy.types.Scene, "longvie")
-    with override(areas("VIEW_3D")[0]):
-        bpy.ops.preferences.addon_remove(module="longvie")
-    RESULT["removed"] = not (Path(bpy.utils.user_resource("SCRIPTS", path="addons")) / "longvie").exists()
+    RESULT["removed"] = uninstall()
 
 
-def refuse(scene: Any) -> Iterator[None]:
-    """Press Generate with a camera that cannot be captured."""
-    scene.camera.data.type = "ORTHO"
-    try:
-        with override(areas("VIEW_3D")[0]):
-            bpy.ops.longvie.generate("INVOKE_DEFAULT")
-    except RuntimeError as error:
-        RESULT["refused"] = str(error)
-    RESULT["message"] = state().message
-    scene.camera.data.type = "PERSP"
-    yield from settle(2)
+def generate() -> Steps:
+    """Generate the whole shot, and photograph the window in the middle of it."""
+    seen: list[int] = []
+
+    def look(job: Any) -> None:
+        total = job.order.sampling.count
+        if not seen and job.progress.frames > 0:
+            seen.append(0)
+            with override(areas("IMAGE_EDITOR")[0]):
+                bpy.ops.image.view_all(fit_view=True)
+        elif len(seen) == 1 and job.progress.frames > total // 2:
+            seen.append(1)
+            photograph(Path(FOLDER) / "generating.png")
+
+    press_generate()
+    RESULT["done"] = {}
+    yield from turn_job(RESULT["done"], look)
 
 
-def generate(name: str, *, cancel_after: int = 0) -> Iterator[None]:
-    with override(areas("VIEW_3D")[0]):
-        bpy.ops.longvie.generate("INVOKE_DEFAULT")
-    job = state().job
-    yield from settle(1)
-    longest, before, captured_half = 0.0, time.perf_counter(), False
-    while not job.over:
-        now = time.perf_counter()
-        longest, before = max(longest, now - before), now
-        if cancel_after and job.progress.captured >= cancel_after:
-            bpy.ops.longvie.cancel()
-        if not cancel_after and not captured_half and job.progress.frames > int(TICKS) // 2:
-            captured_half = True
-            bpy.ops.screen.screenshot(filepath=str(Path(FOLDER) / "generating.png"))
-        yield
-    RESULT[name] = {
-        "state": job.state.value,
-        "longest_s": round(longest, 3),
-        "sentence": job.progress.sentence(),
-        "error": str(job.error or ""),
-    }
-    yield from settle()
-
-
-def turn(work: Iterator[None]) -> Any:
-    def step() -> float | None:
-        try:
-            next(work)
-        except StopIteration:
-            leave()
-            return None
-        except BaseException:
-            RESULT["traceback"] = traceback.format_exc()
-            leave()
-            return None
-        return 0.05
-
-    return step
-
-
-def leave() -> None:
-    (Path(FOLDER) / "result.json").write_text(json.dumps(RESULT))
-    bpy.ops.wm.quit_blender()
-
-
-# Persistent: opening a file takes other timers away.
-bpy.app.timers.register(turn(steps()), first_interval=1.0, persistent=True)
+run(steps(), RESULT, Path(FOLDER) / "result.json")

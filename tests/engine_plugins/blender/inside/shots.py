@@ -18,7 +18,7 @@ SPEED, FAR = 0.35, 6.0
 
 
 def approach(fps: int, frame_end: int) -> None:
-    """A wall that fills the view comes nearer at SPEED; a small cube stands still before it."""
+    """A wall that fills the view comes nearer at SPEED; a small cube stands still before it; at frame 31 it rains."""
     scene = empty_scene(fps=fps, frame_end=frame_end)
     add_camera(scene, (0, 0, 0), (0, 1, 0), lens=30.0)
     wall = add_grid(scene, "Wall", cells=2, size=80.0)
@@ -27,6 +27,7 @@ def approach(fps: int, frame_end: int) -> None:
     keyframe(wall, "location", {1: (0, FAR, 0), frame_end: (0, FAR - SPEED * seconds, 0)})
     cube = add_cube(scene, size=0.2)
     cube.location = (0.2, 1.5, 0.1)
+    scene.timeline_markers.new("prompt: rain", frame=31)
 
 
 def main() -> None:
