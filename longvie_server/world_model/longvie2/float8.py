@@ -8,6 +8,7 @@ something else: they store 8 bits and compute in 16.
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import torch
@@ -73,7 +74,8 @@ def _try_out(transformer: LongVie2Transformer3DModel, device: torch.device) -> N
     tokens = torch.ones(16, linear.in_features, device=device, dtype=transformer.dtype)
     try:
         with torch.no_grad():
-            Float8Linear(linear, device).to(device)(tokens)
+            # A copy: what is tried is moved to the device, its bias too.
+            Float8Linear(copy.deepcopy(linear), device).to(device)(tokens)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise InvalidValue(
             f"products of 8-bit numbers do not run here ({str(error).splitlines()[0]})",
