@@ -32,6 +32,9 @@ class Float8Linear(nn.Module):
         device: where that is done; the result lies where the linear layer was.
     """
 
+    weight: Tensor
+    scale: Tensor
+
     def __init__(self, linear: nn.Linear, device: torch.device) -> None:
         super().__init__()
         weight, scale = _rounded(linear.weight.detach().to(device))
@@ -70,7 +73,7 @@ def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _try_out(transformer: LongVie2Transformer3DModel, device: torch.device) -> None:
-    linear = transformer.blocks[0].attn1.to_q
+    linear = next(part for part in transformer.blocks.modules() if isinstance(part, nn.Linear))
     tokens = torch.ones(16, linear.in_features, device=device, dtype=transformer.dtype)
     try:
         with torch.no_grad():
