@@ -279,7 +279,7 @@ def _random(size: LongVie2Config, device: torch.device, used_on: torch.device) -
 def _run(
     world: LongVie2WorldModel, state: WorldState, controls: ControlClip, clip: _Clip, began: float
 ) -> tuple[WorldState, NDArray[np.uint8]]:
-    frames = []
+    frames: list[NDArray[np.uint8]] = []
     events = world.step(state, controls)
     while True:
         try:

@@ -136,6 +136,13 @@ def _compile(pipeline: LongVie2Pipeline, device: torch.device, options: RunOptio
         options.compile == "auto" and not worth_compiling(device, profile, gpus=options.gpus)
     ):
         return False
+    if options.gpus > 1:
+        raise InvalidValue(
+            f"is not done for {options.gpus} GPUs together",
+            field="compile",
+            value=options.compile,
+            remedy="Choose auto or off, or leave --gpus out.",
+        )
     works = compile_blocks(pipeline, device)
     if options.compile == "on" and not works:
         raise InvalidValue(

@@ -49,6 +49,8 @@ def compile_blocks(pipeline: LongVie2Pipeline, device: torch.device, *, backend:
         backend: torch's name of what makes the code.
     """
     transformer = pipeline.transformer
+    # What was compiled for a model before this one would count against torch's limit of variants.
+    torch.compiler.reset()
     try:
         # One shape at a time: code for any shape is slower, and a model has but two.
         transformer.compile_repeated_blocks(backend=backend, dynamic=False)

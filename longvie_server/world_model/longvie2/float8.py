@@ -8,6 +8,7 @@ something else: they store 8 bits and compute in 16.
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import torch
@@ -30,6 +31,9 @@ class Float8Linear(nn.Module):
         linear: whose weights are rounded.
         device: where that is done; the result lies where the linear layer was.
     """
+
+    weight: Tensor
+    scale: Tensor
 
     def __init__(self, linear: nn.Linear, device: torch.device) -> None:
         super().__init__()
@@ -69,11 +73,12 @@ def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _try_out(transformer: LongVie2Transformer3DModel, device: torch.device) -> None:
-    linear = transformer.blocks[0].attn1.to_q
+    linear = next(part for part in transformer.blocks.modules() if isinstance(part, nn.Linear))
     tokens = torch.ones(16, linear.in_features, device=device, dtype=transformer.dtype)
     try:
         with torch.no_grad():
-            Float8Linear(linear, device).to(device)(tokens)
+            # A copy: what is tried is moved to the device, its bias too.
+            Float8Linear(copy.deepcopy(linear), device).to(device)(tokens)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise InvalidValue(
             f"products of 8-bit numbers do not run here ({str(error).splitlines()[0]})",

@@ -208,12 +208,12 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         features = self._run_control(dense, sparse, time_mod, context, dense_scale, memo)
         clip = None if memo is None else memo.clip
         prompts = context.shape[0]
-        tokens = self._tokens(hidden_states).expand(prompts, -1, -1)
+        tokens = _repeated(self._tokens(hidden_states), prompts)
         past = 0
         if history is not None:
             history_tokens = kept(clip, "history", lambda: self._tokens(self._history_input(history)))
             past = history_tokens.shape[1]
-            tokens = torch.cat([history_tokens.expand(prompts, -1, -1), tokens], dim=1)
+            tokens = torch.cat([_repeated(history_tokens, prompts), tokens], dim=1)
         history_frames = 0 if history is None else history.shape[2]
         rotary = kept(clip, "rotary", lambda: self._positions(hidden_states, history_frames))
 
@@ -264,7 +264,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         x_sparse = kept(clip, "sparse", lambda: self._entrance("sparse", sparse))
         if dense_scale is not None:
             x_dense = x_dense * dense_scale.to(x_dense.dtype)[:, None, None]
-        x_dense, x_sparse = (tokens.expand(context.shape[0], -1, -1) for tokens in (x_dense, x_sparse))
+        x_dense, x_sparse = (_repeated(tokens, context.shape[0]) for tokens in (x_dense, x_sparse))
         blocks = zip(
             self.control_blocks_dense,
             self.control_blocks_sparse,
@@ -349,6 +349,11 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         want: tuple[Any, ...] = (latents.shape[0], z, *latents.shape[3:])
         if history is not None and (*history.shape[:2], *history.shape[3:]) != want:
             _raise_size("history", history, (*want[:2], "frames", *want[2:]))
+
+
+def _repeated(tokens: Tensor, prompts: int) -> Tensor:
+    """(1 or prompts, tokens, width) -> (prompts, tokens, width), laid out as what blocks return: compiled code asks."""
+    return tokens.expand(prompts, -1, -1).contiguous()
 
 
 def _raise_size(field: str, tensor: Tensor, want: Sequence[Any]) -> None:

@@ -49,10 +49,11 @@ def few_steps_lora(pipeline: LongVie2Pipeline, file: Path, *, width: int | None 
     return added
 
 
-def latents_of(pipeline: LongVie2Pipeline) -> Tensor:
-    """A clip's latents, by the pipeline's own steps and guidance."""
+def latents_of(pipeline: LongVie2Pipeline, *, rows: int = 4) -> Tensor:
+    """A clip's latents, 3 x rows x (2 rows), by the pipeline's own steps and guidance."""
     generator = torch.Generator().manual_seed(5)
     config = pipeline.transformer.config
+    places = (3, rows, 2 * rows)
 
     def random(*sizes: int) -> Tensor:
         return torch.randn(sizes, generator=generator)
@@ -61,16 +62,16 @@ def latents_of(pipeline: LongVie2Pipeline) -> Tensor:
         text=random(1, 512, config.text_dim),
         negative_text=random(1, 512, config.text_dim),
         image=random(1, 5, config.image_dim),
-        image_latents=random(1, 20, 3, 4, 8),
-        dense=random(1, 36, 3, 4, 8),
-        sparse=random(1, 36, 3, 4, 8),
-        history=random(1, 16, 2, 4, 8),
+        image_latents=random(1, 20, *places),
+        dense=random(1, 36, *places),
+        sparse=random(1, 36, *places),
+        history=random(1, 16, 2, *places[1:]),
     )
     defaults = pipeline.defaults
     steps = denoise(
         pipeline.transformer,
         set_steps(pipeline.scheduler, defaults.num_inference_steps, torch.device("cpu")),
-        noise=random(1, 16, 3, 4, 8),
+        noise=random(1, 16, *places),
         conditions=conditions,
         guidance_scale=defaults.guidance_scale,
     )
