@@ -1,4 +1,4 @@
-"""`longvie train`: procedural scenes become a checkpoint."""
+"""`longvie train tiny`: procedural scenes become a checkpoint. The real model's stages: `train_stages`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from .train_stages import add_stages
+
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Train a small LongVie 2 on scenes that are rendered on the way.")
-
-
-@app.callback()
-def _root() -> None:
-    """Keep `tiny` a command of its own."""
+app = typer.Typer(no_args_is_help=True, help="Train a small LongVie 2 from nothing, or LongVie 2's stages over a base.")
 
 
 @app.command("tiny")
@@ -60,3 +57,6 @@ def tiny(
         )
     )
     Console().print(f"{made} is ready: try `longvie demo --model {made}`", highlight=False)
+
+
+add_stages(app)

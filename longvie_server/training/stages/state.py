@@ -1,0 +1,135 @@
+"""A stage's training on disk: weights, their average, the optimizer and the step, in one safetensors file.
+
+Laws: only what is trained is in it, whole, however it is shared out among processes, so that a training may go on with
+another number of them; a file replaces the one before atomically; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from bridge.errors import InvalidValue
+
+from ..run import STATE_FILE
+
+__all__ = ["TrainingState", "load_average"]
+
+_WEIGHTS: Final = "weights."
+_AVERAGE: Final = "average."
+_OPTIMIZER: Final = "optimizer."
+
+
+class TrainingState:
+    """What is stepped and saved together.
+
+    Args:
+        folder: of the run; made when missing.
+        trained: parameters by name, whole or shared out.
+        optimizer: of these.
+        ema: of these, in their order.
+        identity: what a training must have in common with the file that it goes on from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        trained: dict[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        ema: EMAModel,
+        identity: dict[str, Any],
+    ) -> None:
+        self.folder, self.trained, self.optimizer, self.ema = folder, trained, optimizer, ema
+        self.step = 0
+        self._identity = json.dumps(identity, sort_keys=True)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, *, write: bool) -> None:
+        """Write the file.
+
+        Args:
+            write: this process does; the others only give their share of what is shared out.
+        """
+        tensors: dict[str, Tensor] = {"step": torch.tensor(self.step)}
+        for (name, parameter), average in zip(self.trained.items(), self.ema.shadow_params, strict=True):
+            tensors[_WEIGHTS + name] = _whole(parameter)
+            tensors[_AVERAGE + name] = _whole(average)
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{_OPTIMIZER}{name}.{key}"] = _whole(value)
+        if not write:
+            return
+        partial = self.folder / f"{STATE_FILE}.partial"
+        save_file(tensors, partial, metadata={"identity": self._identity})
+        partial.replace(self.folder / STATE_FILE)
+
+    def load(self) -> None:
+        """Go on from the file, if there is one.
+
+        Raises:
+            InvalidValue: it is another training's.
+        """
+        path = self.folder / STATE_FILE
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata()["identity"]
+            if told != self._identity:
+                raise InvalidValue(
+                    f"holds another training: {told}",
+                    field="--folder",
+                    value=self._identity,
+                    remedy="Give the same settings again, or another folder.",
+                )
+            keys = set(file.keys())
+            self.step = int(file.get_tensor("step"))
+            self.ema.optimization_step = self.step
+            with torch.no_grad():
+                for (name, parameter), average in zip(self.trained.items(), self.ema.shadow_params, strict=True):
+                    parameter.copy_(_placed(file.get_tensor(_WEIGHTS + name), parameter))
+                    average.copy_(_placed(file.get_tensor(_AVERAGE + name), average))
+                    stem = f"{_OPTIMIZER}{name}."
+                    self.optimizer.state[parameter] = {
+                        key.removeprefix(stem): _placed(file.get_tensor(key), parameter)
+                        for key in sorted(keys)
+                        if key.rpartition(".")[0] + "." == stem
+                    }
+
+
+def load_average(module: nn.Module, folder: Path) -> int:
+    """Put a training's average into a module that has all of its weights; return the step that it was saved at.
+
+    Raises:
+        InvalidValue: the folder holds no training.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        raise InvalidValue("holds no training", field="--folder", value=folder, remedy="Train first.")
+    own = dict(module.named_parameters())
+    with safe_open(path, framework="pt") as file, torch.no_grad():
+        for key in file.keys():  # noqa: SIM118 - it is no dict
+            if key.startswith(_AVERAGE):
+                own[key.removeprefix(_AVERAGE)].copy_(file.get_tensor(key))
+        return int(file.get_tensor("step"))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor of its own bytes on the CPU, put together where it is shared out."""
+    full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return full.detach().to("cpu", copy=True).contiguous()
+
+
+def _placed(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor as another lies: shared out, on its device. Numbers (an optimizer's steps) stay where they are."""
+    if tensor.ndim == 0:
+        return tensor
+    if isinstance(like, DTensor):
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor.to(like.device)

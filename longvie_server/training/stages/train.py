@@ -1,0 +1,307 @@
+"""One stage's training, and several after another: from a checkpoint and sequences to a checkpoint.
+
+Laws: every random choice is drawn from (seed, step, process), so a training that was killed and started again takes the
+very steps of one that was not; what is written are folders: the run (state, curves), and a checkpoint that serves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
+from torch import Tensor, nn
+
+from bridge.errors import InvalidValue
+
+from ...evaluation.rows import row_clips
+from ...sequences import ClipSequence, SequenceSource, cached, find_sources
+from ...sequences.scene import training_scenes
+from ...world_model.longvie2 import LongVie2Pipeline
+from ...world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
+from ...world_model.longvie2.world_model import LongVie2WorldModel
+from ..flow import draw_sigma, make_noisy
+from ..run import LOG_FILE, step_generator
+from .machine import Machine
+from .method import METHOD, Ablations, Stage, choose_trained
+from .objective import flow_error, timestep_weight
+from .plan import StepPlan, draw_plan
+from .samples import Batch, Samples
+from .state import TrainingState, load_average
+from .watch import Watch
+
+__all__ = ["StageConfig", "train_stage", "train_stages"]
+
+_LONGEST_GRADIENT: Final = 1.0
+_SCENE_CLIPS: Final = 2
+_SHOWN_CLIPS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig:
+    """One stage's training.
+
+    Args:
+        stage: which.
+        model: the checkpoint to begin with, a folder or a name on the Hub.
+        folder: of the run: its state, curves and prepared sequences.
+        out: of the checkpoint that is made.
+        data: a folder of recordings and videos (`sequences.find_sources`); None for scenes of the built-in engine.
+        scenes, first_seed: how many of these, and the first one's seed.
+        clips: of each sequence, at most; None for all, or two of a scene.
+        steps: of the optimizer.
+        batch, accumulate: clips per process and pass, and passes per step.
+        learning_rate: None for the method's.
+        warmup: steps.
+        ema_decay: of the weights' average, which is what the checkpoint has.
+        checkpointing: compute activations twice instead of keeping them.
+        keep_control: begin the first stage with the control branches' own fusion layers and not from zero.
+        save_every, log_every, sample_every: steps between them.
+        seed: of everything.
+        ablations: what is left out.
+
+    Raises:
+        InvalidValue: a number is not positive.
+    """
+
+    stage: Stage
+    model: str
+    folder: Path
+    out: Path
+    data: Path | None = None
+    scenes: int = 300
+    first_seed: int = 0
+    clips: int | None = None
+    steps: int = 1000
+    batch: int = 1
+    accumulate: int = 1
+    learning_rate: float | None = None
+    warmup: int = 100
+    ema_decay: float = 0.9999
+    checkpointing: bool = False
+    keep_control: bool = False
+    save_every: int = 200
+    log_every: int = 10
+    sample_every: int = 500
+    seed: int = 0
+    ablations: Ablations = field(default_factory=Ablations)
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "steps", "batch", "accumulate", "save_every", "log_every", "sample_every"):
+            if getattr(self, name) < 1:
+                raise InvalidValue(
+                    "must be at least 1", field=name, value=getattr(self, name), remedy="Give a larger number."
+                )
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step: warmed up linearly, then constant."""
+        peak = self.learning_rate or METHOD[self.stage].learning_rate
+        return peak * min(1.0, (step + 1) / max(1, self.warmup))
+
+    def identity(self, machine: Machine) -> dict[str, object]:
+        """Return what the steps depend on: a run that goes on must have the same."""
+        told = asdict(self)
+        same = ("stage", "model", "scenes", "first_seed", "clips", "batch", "accumulate", "seed", "ablations")
+        return {
+            **{name: told[name] for name in same},
+            "data": None if self.data is None else str(self.data),
+            "rates": [self.rate(0), self.rate(self.warmup)],
+            "ema_decay": self.ema_decay,
+            "keep_control": self.keep_control,
+            "processes": machine.processes,
+        }
+
+
+def train_stages(config: StageConfig, stages: Sequence[Stage], machine: Machine) -> Path:
+    """Train several stages, each from the one before; return the last one's checkpoint.
+
+    Args:
+        config: of the first one; each has a folder of its own below its folder.
+        stages: in their order.
+        machine: for all of them.
+
+    Raises:
+        InvalidValue: there is no stage, or a stage's own.
+    """
+    if not stages:
+        raise InvalidValue("are all left out", field="stages", remedy="Leave one.")
+    model = config.model
+    for stage in stages:
+        folder = config.folder / stage.value
+        out = config.out if stage is stages[-1] else folder / "checkpoint"
+        model = str(train_stage(replace(config, stage=stage, model=model, folder=folder, out=out), machine))
+    return Path(model)
+
+
+def train_stage(config: StageConfig, machine: Machine) -> Path:
+    """Train one stage, or go on with it; return the checkpoint's folder.
+
+    Raises:
+        InvalidValue: the data cannot be read, the folder holds another training, or the loss is not finite.
+    """
+    method = METHOD[config.stage]
+    pipeline = load_checkpoint(config.model)
+    sequences = _prepared(config, machine, pipeline)
+    transformer = pipeline.transformer
+    choose_trained(transformer, method)
+    if method.from_zero and not config.keep_control:
+        transformer.zero_control()
+    if config.checkpointing:
+        transformer.enable_gradient_checkpointing()
+    model = machine.place(transformer)
+    pipeline.to(machine.device)
+    for frozen in (pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
+        # `Module.to` and not diffusers', which speaks of parts that stay float32.
+        nn.Module.to(frozen, machine.dtype)
+    trained = choose_trained(transformer, method)
+    optimizer = torch.optim.AdamW(trained.values(), betas=(0.9, 0.999), weight_decay=0.01)
+    ema = EMAModel(list(trained.values()), decay=config.ema_decay)
+    state = TrainingState(config.folder, trained, optimizer, ema, config.identity(machine))
+    state.load()
+    needs_history = method.history_share > 0 and config.ablations.history
+    samples = Samples(pipeline, sequences, config.ablations, needs_history=needs_history)
+    _Training(config, machine, pipeline, model, state, samples).run(sequences[0])
+    if machine.first and not (config.out / "model_index.json").exists():
+        # From the files: what is in memory may be a share of it.
+        fresh = load_checkpoint(config.model)
+        load_average(fresh.transformer, config.folder)
+        save_checkpoint(fresh, config.out)
+    machine.release()
+    machine.wait()
+    return config.out
+
+
+def _prepared(config: StageConfig, machine: Machine, pipeline: LongVie2Pipeline) -> list[ClipSequence]:
+    """The sequences at the model's size; each process prepares its share of them first."""
+    sources: list[SequenceSource]
+    sources = [*training_scenes(config.first_seed, config.scenes)] if config.data is None else find_sources(config.data)
+    clips = config.clips or (_SCENE_CLIPS if config.data is None else None)
+    height, width = pipeline.defaults.height, pipeline.defaults.width
+    folder = config.folder / "sequences"
+    own = sources[machine.rank :: machine.processes]
+    for source in track(own, "preparing sequences", disable=not machine.first):
+        cached(source, folder, clips=clips, height=height, width=width)
+    machine.wait()
+    return [cached(source, folder, clips=clips, height=height, width=width) for source in sources]
+
+
+class _Training:
+    """The steps of a stage."""
+
+    def __init__(
+        self,
+        config: StageConfig,
+        machine: Machine,
+        pipeline: LongVie2Pipeline,
+        model: nn.Module,
+        state: TrainingState,
+        samples: Samples,
+    ) -> None:
+        self.config, self.machine, self.pipeline = config, machine, pipeline
+        self.model, self.state, self.samples = model, state, samples
+        self.method = METHOD[config.stage]
+        self.watch = Watch(config.folder / "curves") if machine.first else None
+
+    def run(self, shown: ClipSequence) -> None:
+        """Take the steps that are left, with a bar and its ETA; save, log and show as they are due."""
+        config, state = self.config, self.state
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), disable=not self.machine.first) as bar:
+            task = bar.add_task(f"stage {config.stage.value}", total=config.steps, completed=state.step)
+            while state.step < config.steps:
+                figures = self.step()
+                bar.update(task, completed=state.step)
+                last = state.step == config.steps
+                if last or state.step % config.log_every == 0:
+                    self._log(figures)
+                if last or state.step % config.sample_every == 0:
+                    self._show(shown)
+                if last or state.step % config.save_every == 0:
+                    state.save(write=self.machine.first)
+        if self.watch is not None:
+            self.watch.close()
+
+    def step(self) -> dict[str, float]:
+        """Take one step; return its figures.
+
+        Raises:
+            InvalidValue: the loss is not finite.
+        """
+        config, state = self.config, self.state
+        plan = draw_plan(self.method, config.ablations, np.random.default_rng([config.seed, state.step]))
+        total = torch.zeros((), device=self.machine.device)
+        for part in range(config.accumulate):
+            own = np.random.default_rng([config.seed, state.step, part, self.machine.rank])
+            generator = step_generator(config.seed, state.step * config.accumulate + part, self.machine.rank)
+            batch = self.samples.draw(plan, config.batch, own, generator)
+            loss = self._loss(plan, batch, generator) / config.accumulate
+            self.machine.backward(loss)
+            total += loss.detach()
+        mean = self.machine.mean(total)
+        if not math.isfinite(mean):
+            raise InvalidValue(
+                f"is not finite at step {state.step}", field="loss", value=mean, remedy="Lower the learning rate."
+            )
+        norm = self.machine.clip(state.trained.values(), _LONGEST_GRADIENT)
+        rate = config.rate(state.step)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.ema.step(state.trained.values())
+        return {"loss": mean, "gradient": norm, "rate": rate, "history": plan.history, "spoilt": float(plan.spoilt)}
+
+    def _loss(self, plan: StepPlan, batch: Batch, generator: torch.Generator) -> Tensor:
+        given, device = batch.given, self.machine.device
+        shift = float(self.pipeline.scheduler.config.shift)
+        sigma = draw_sigma(len(batch.truth), shift=shift, pure_share=0.0, generator=generator).to(device)
+        mixed = given.history if self.config.ablations.unified_noise else None
+        noisy = make_noisy(batch.truth, mixed, sigma, generator)
+        predicted = self.model(
+            torch.cat([noisy.latents, given.image_latents], dim=1),
+            1000 * sigma,
+            given.text,
+            given.image,
+            given.dense,
+            given.sparse,
+            given.history,
+            dense_scale=torch.full_like(sigma, plan.scale),
+            return_dict=False,
+        )[0]
+        image = batch.image if self.method.way_out and plan.spoilt else None
+        weight = timestep_weight(sigma, shift=shift)
+        return flow_error(predicted, noisy, weight, image=image, history=given.history is not None)
+
+    def _log(self, figures: dict[str, float]) -> None:
+        if self.watch is None:
+            return
+        self.watch.curves(self.state.step, **figures)
+        line = {"step": self.state.step, "time": round(time.time(), 1), **{k: float(v) for k, v in figures.items()}}
+        with (self.config.folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _show(self, sequence: ClipSequence) -> None:
+        """The average's first clips of a sequence, above the true ones."""
+        if self.watch is None and not self.machine.shard:
+            return
+        ema, parameters = self.state.ema, list(self.state.trained.values())
+        ema.store(parameters)
+        ema.copy_to(parameters)
+        world = LongVie2WorldModel(self.pipeline, name=self.config.stage.value)
+        clips = islice(row_clips("model", world, sequence, sequence, seed=self.config.seed), _SHOWN_CLIPS)
+        pairs = [(video, np.asarray(sequence.clip(k).rgb)) for k, (video, _) in enumerate(clips)]
+        ema.restore(parameters)
+        self.machine.reshare(self.model)
+        if self.watch is not None:
+            for number, pair in enumerate(pairs):
+                self.watch.video(f"clip {number}", self.state.step, np.concatenate(pair, axis=1))
