@@ -48,14 +48,14 @@ class DecoderConfig:
     latents: Path
     folder: Path
     rollouts: Path | None = None
-    steps: int = 1600
+    steps: int = 700
     rollout_share: float = 0.75
     bare_share: float = 0.1
     long_crop: tuple[int, int] = (3, 4)
     short_frames: int = 5
     learning_rate: float = 6e-3
     sharpness: float = 0.1
-    contrast: float = 2.2
+    contrast: float = 0.8
     noise: float = 0.1
     seed: int = 3
     check_every: int = 50

@@ -68,7 +68,7 @@ class TinyConfig:
     workers: int = 2
     device: str = "cpu"
     world_steps: int = 6000
-    decoder_steps: int = 1600
+    decoder_steps: int = 700
     world_batch: int = 3
     learning_rate: float = 1e-3
     spoilt_share: float = 0.4
