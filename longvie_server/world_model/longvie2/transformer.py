@@ -167,6 +167,10 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             for parameter in linear.parameters():
                 parameter.zero_()
 
+    def control_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the control branches own, in state-dict order."""
+        return [parameter for name, parameter in self.named_parameters() if name.startswith("control_")]
+
     def forward(
         self,
         hidden_states: Tensor,

@@ -119,6 +119,20 @@ def test_checkpointed_gradients_are_the_same(micro: LongVie2Pipeline) -> None:
         torch.testing.assert_close(gradient, gradients[1][name])
 
 
+def test_control_parameters_are_the_branches_alone(micro: LongVie2Pipeline) -> None:
+    own = {id(p) for p in micro.transformer.control_parameters()}
+    names = {name.split(".")[0] for name, p in micro.transformer.named_parameters() if id(p) in own}
+    assert names == {
+        "control_blocks_dense",
+        "control_blocks_sparse",
+        "control_combine_linears",
+        "control_initial_combine_linear_dense",
+        "control_initial_combine_linear_sparse",
+        "control_t_mod",
+        "control_text_linear",
+    }
+
+
 def test_the_real_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
         model = LongVie2Transformer3DModel()
