@@ -254,7 +254,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         for step, latents in enumerate(passes, start=1):  # noqa: B007 - the last ones are the clip's
             yield StepProgress("denoise", step, steps)
 
-        yield from self._decode(latents, conditions.fine, decode_chunk)
+        yield from self._decode(latents, decode_chunk, fine=conditions.fine)
         self.maybe_free_model_hooks()
 
     @torch.no_grad()
@@ -294,7 +294,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         )
 
     @torch.no_grad()
-    def _decode(self, latents: Tensor, fine: Tensor | None, chunk: int) -> Generator[StepEvent, None, None]:
+    def _decode(self, latents: Tensor, chunk: int, *, fine: Tensor | None = None) -> Generator[StepEvent, None, None]:
         total, frames = latents.shape[2], 0
         yield StepProgress("decode", 0, total)
         for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, fine=fine):
