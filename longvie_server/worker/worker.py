@@ -288,12 +288,13 @@ class Worker:
             if self._planes is not None:
                 self._planes.close()
                 self._planes = None
-            closing, end = self._closing, self._end
+            end = self._end
             self._lock.notify_all()
-        if not closing:
-            self._tell(end)
+        self._tell(end)
 
     def _tell(self, event: WorkerEvent) -> None:
+        if self._closing:
+            return
         try:
             self._on_event(event)
         except Exception:

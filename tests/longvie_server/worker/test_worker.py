@@ -271,6 +271,17 @@ def test_close_kills_what_does_not_listen_and_ends_a_wait() -> None:
         worker.start()
 
 
+def test_a_clip_that_close_cuts_short_is_not_told_of() -> None:
+    mailbox = Mailbox()
+    worker = scripted(mailbox)
+    worker.start()
+    worker.submit(make_job(prompt="endless"))
+    while mailbox.until(Progress).stage != "denoise":
+        pass
+    worker.close()  # it listens, and answers that the clip is cancelled
+    assert mailbox.ends() == []
+
+
 def test_closing_from_an_event_and_a_receiver_that_raises_are_survived(caplog: pytest.LogCaptureFixture) -> None:
     mailbox = Mailbox()
 
