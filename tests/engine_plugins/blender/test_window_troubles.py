@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.blender, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 # 145 frames of 24 a second: a clip, and 16 ticks of the next.
 FPS, FRAME_END, TICKS = 24, 145, 97
+LONG_END = 305
+"""Of the shot that is undone in the middle, as `inside/window_troubles.py` sets it."""
 FLAGS = ("--json", "--until-stdin-closes")
 
 
@@ -154,7 +156,7 @@ def test_control_z_does_not_reach_the_scene_while_a_job_runs(seen) -> None:
 def test_undo_from_the_menu_ends_the_job_with_a_sentence(seen) -> None:
     assert failed_with(seen["undo"], "undo: an undo or redo would have changed the scene in the middle of its shot")
     assert seen["undo"]["resumable"]
-    assert (seen["undo resumed"]["state"], seen["undo resumed"]["frames"]) == ("done", FRAME_END), "every frame"
+    assert (seen["undo resumed"]["state"], seen["undo resumed"]["frames"]) == ("done", LONG_END), "every frame"
 
 
 def test_another_file_ends_the_job_and_the_next_one_works(seen) -> None:

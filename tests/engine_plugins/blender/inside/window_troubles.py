@@ -35,6 +35,7 @@ from window import (
 ZIP, FOLDER = sys.argv[sys.argv.index("--") + 1 :]
 SERVERS = json.loads((Path(FOLDER) / "servers.json").read_text())
 RESULT: dict[str, Any] = {}
+LONG_END = 305
 
 
 class Server:
@@ -149,7 +150,7 @@ def undo_and_other_files(server: Server) -> Steps:
     pressed: list[int] = []
 
     def press_control_z(job: Any) -> None:
-        if job.progress.captured in range(5, 12):
+        if job.progress.captured and len(pressed) < 5:
             pressed.append(job.progress.captured)
             for kind in ("PRESS", "RELEASE"):
                 window.event_simulate("Z", kind, x=x, y=y, ctrl=True)
@@ -158,17 +159,23 @@ def undo_and_other_files(server: Server) -> Steps:
     yield from generate("control z", press_control_z)
     RESULT["control z"]["pressed"] = len(pressed)
 
+    undone: list[bool] = []
+
     def undo(job: Any) -> None:
-        if job.folder.has_point():
+        if job.folder.has_point() and not undone:
+            undone.append(True)
             with override(view):
                 bpy.ops.ed.undo()
 
     set_up("undo")
-    shot().sampling = "EVERY_FRAME"  # more ticks than the first credit: some are still to be captured
+    before = bpy.data.scenes[0].frame_end
+    # More ticks than the server takes before its first clips are done: some are still to be captured then.
+    shot().sampling, bpy.data.scenes[0].frame_end = "EVERY_FRAME", LONG_END
     for _ in range(2):
         bpy.ops.ed.undo_push(message="The panel's settings")
     yield from generate("undo", undo)
     yield from generate("undo", resume=True)
+    shot().sampling, bpy.data.scenes[0].frame_end = "REAL_TIME", before
     RESULT["loaded"] = {}
     set_up("loaded")
     press_generate()
