@@ -29,6 +29,8 @@ def tiny(
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="Highest of the denoiser's.")] = 1e-3,
     spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.4,
+    without_stage_2: Annotated[bool, typer.Option(help="Ablation: no first frame is spoilt.")] = False,
+    without_stage_3: Annotated[bool, typer.Option(help="Ablation: no clip sees the frames before it.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
 ) -> None:
     """Make a small checkpoint: render, measure the VAE, encode, train the denoiser, finish the decoder.
@@ -53,6 +55,8 @@ def tiny(
             spoilt_share=spoilt_share,
             # What there is knows enough to be rolled out at once.
             rollouts_at=(0.55,) if start is None else (0.0, 0.5),
+            without_stage_2=without_stage_2,
+            without_stage_3=without_stage_3,
             seed=seed,
         )
     )

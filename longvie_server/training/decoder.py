@@ -17,7 +17,7 @@ from torch import Tensor
 from bridge.tick import CLIP_STRIDE
 
 from ..world_model.longvie2.block_vae import BlockAutoencoder
-from ..world_model.longvie2.carry import CarriedFrame, carry
+from ..world_model.longvie2.carry import CarriedFrame
 from ..world_model.longvie2.vae import to_video
 from .latents import SceneLatents
 from .muon import Muon
@@ -39,7 +39,7 @@ class DecoderConfig:
         rollout_share: of the pieces whose latents a denoiser made, where there are rollouts.
         long_crop: latent rows and columns of pieces that last the whole clip.
         short_frames: latent frames of pieces that show the whole picture, from a clip's first on.
-        bare_share: of the pieces without fine detail, as clips have that come without points.
+        bare_share: of the pieces without a hint, as clips have that come without points.
         noise: deviation of what is added to the (normalised) true latents: a denoiser's are never quite right.
         sharpness, contrast: weights of the loss's second and third part, see `picture_loss`.
     """
@@ -78,8 +78,8 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
         generator = step_generator(config.seed, step, run.rank)
-        latents, video, fine = (tensor.to(vae.device) for tensor in pieces.draw(generator))
-        out, truth = decode_pictures(vae, latents, fine=fine), video.transpose(1, 2).flatten(0, 1)
+        latents, video, hint = (tensor.to(vae.device) for tensor in pieces.draw(generator))
+        out, truth = decode_pictures(vae, latents, hint=hint), video.transpose(1, 2).flatten(0, 1)
         run.backward(picture_loss(out, truth, sharpness=config.sharpness, contrast=config.contrast))
         figures.append(measure(out, truth))
         if run.step % config.check_every == 0 or run.step == config.steps:
@@ -91,7 +91,7 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
 
 
 class _Pieces:
-    """Latents, the video that they should show, and the fine detail that is carried along."""
+    """Latents, the video that they should show, and what is carried along of it."""
 
     def __init__(self, config: DecoderConfig, vae: BlockAutoencoder) -> None:
         self.config = config
@@ -103,7 +103,7 @@ class _Pieces:
         self.rollouts = [Rollout.load(path) for path in made]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return latents, (1, z, t, h, w), video and fine, (1, 3, 4t - 3, height, width): long and narrow, or whole."""
+        """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 7, 4t - 3, height, width): long or whole."""
         config = self.config
         made = bool(self.rollouts) and float(torch.rand((), generator=generator)) < config.rollout_share
         if made:
@@ -118,13 +118,14 @@ class _Pieces:
             first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
         if (name, number, made) not in self._carried:
-            self._carried[name, number, made] = carry(first, self.pictures.store.load(name).points[number])
+            self._carried[name, number, made] = self.pictures.store.load(name).look_back(number).carry(first)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         piece = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
         bare = float(torch.rand((), generator=generator)) < config.bare_share
-        fine = self.vae.left_out(to_video(piece.video, device=self.vae.device))
-        fine *= torch.from_numpy(piece.known).to(fine) * (0.0 if bare else 1.0)
-        return window.of_latents(latents[None]), self.pictures.seen(name, number, window), fine
+        shown = to_video(piece.video, device=self.vae.device)
+        known = torch.from_numpy(piece.known).to(shown) * (0.0 if bare else 1.0)
+        hint = self.vae.hint(shown, known[None, None])
+        return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 
 
 def _draw(generator: torch.Generator, count: int) -> int:

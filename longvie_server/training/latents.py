@@ -22,7 +22,7 @@ from torch import Tensor
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS, HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
-from ..world_model.longvie2.carry import carry
+from ..world_model.longvie2.carry import CarriedFrame
 from ..world_model.longvie2.encoders import encode_image
 from ..world_model.longvie2.vae import (
     MASK_CHANNELS,
@@ -142,6 +142,7 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
         before = rgb[: number * CLIP_STRIDE + 1][-HISTORY_FRAMES if number else -1 :]
         variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
         videos = [_encode(pipeline, v) for v in (truth, scene.dense[number], scene.sparse[number])]
+        back = scene.look_back(number)
         # The last three frames of a history never enter the VAE.
         past = [encode_history(pipeline, v) for v in variants] if number else None
         clips.append(
@@ -150,7 +151,7 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 dense=videos[1],
                 sparse=videos[2],
                 image_head=torch.stack([encode_head(pipeline, v[-1:]) for v in variants]),
-                carried=torch.stack([encode_first(pipeline, v[-1], scene.points[number]) for v in variants]),
+                carried=torch.stack([encode_first(pipeline, back.carry(v[-1])) for v in variants]),
                 dense_head=encode_head(pipeline, scene.dense[number][:1]),
                 sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
                 image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),
@@ -206,9 +207,9 @@ def image_features(pipeline: LongVie2Pipeline, image: NDArray[np.uint8]) -> Tens
 
 
 @torch.no_grad()
-def encode_first(pipeline: LongVie2Pipeline, image: NDArray[np.uint8], points: NDArray[np.float32]) -> Tensor:
-    """Return the condition, (4 + z, frames, h, w), of a first frame, (height, width, 3), carried by its points."""
-    return encode_carried(pipeline.vae, carry(image, points), device=pipeline.vae.device)[0].cpu()
+def encode_first(pipeline: LongVie2Pipeline, carried: CarriedFrame) -> Tensor:
+    """Return the condition, (4 + z, frames, h, w), of a first frame that was carried along."""
+    return encode_carried(pipeline.vae, carried, device=pipeline.vae.device)[0].cpu()
 
 
 @torch.no_grad()

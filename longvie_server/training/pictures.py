@@ -89,10 +89,10 @@ class Pictures:
         return self._kept[name]
 
 
-def decode_pictures(vae: VideoVae, latents: Tensor, *, fine: Tensor | None = None) -> Tensor:
+def decode_pictures(vae: VideoVae, latents: Tensor, *, hint: Tensor | None = None) -> Tensor:
     """Return the pictures of normalised latents, (1, z, frames, h, w), as (time, 3, height, width), unclipped."""
     raw = denormalise(vae, latents)
-    return torch.cat(list(decode_chunks(vae, raw, raw.shape[2], fine=fine)), dim=2).transpose(1, 2).flatten(0, 1)
+    return torch.cat(list(decode_chunks(vae, raw, raw.shape[2], hint=hint)), dim=2).transpose(1, 2).flatten(0, 1)
 
 
 def picture_loss(out: Tensor, truth: Tensor, *, sharpness: float, contrast: float) -> Tensor:

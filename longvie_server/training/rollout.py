@@ -22,9 +22,8 @@ from torch import Tensor
 from bridge.tick import HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
-from ..world_model.longvie2.carry import carry
 from ..world_model.longvie2.sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
-from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, fine_of, to_pixels
+from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, hint_of, to_pixels
 from .latents import (
     ClipLatents,
     SceneLatents,
@@ -105,19 +104,20 @@ def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScen
     """
     text = pipeline.encode_prompt(scene.caption)
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
+    back = [stored.look_back(number) for number in range(len(scene.clips))]
     firsts = [recolour(stored)[0]]
     latents: list[Tensor] = []
     conditions: list[dict[str, Tensor]] = []
     for number, clip in enumerate(scene.clips):
         if number:
             device = pipeline.vae.device
-            fine = fine_of(pipeline.vae, carry(firsts[-1], stored.points[number - 1]), device=device)
-            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), fine=fine))
+            hint = hint_of(pipeline.vae, back[number - 1].carry(firsts[-1]), device=device)
+            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), hint=hint))
             firsts.append(frames[-1])
             conditions.append(
                 {
                     "image_head": encode_head(pipeline, frames[-1:])[None],
-                    "carried": encode_first(pipeline, frames[-1], stored.points[number])[None],
+                    "carried": encode_first(pipeline, back[number].carry(frames[-1]))[None],
                     "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
                     "image": image_features(pipeline, frames[-1:]),
                 }
@@ -148,7 +148,8 @@ def _generate(
     def joined(*parts: Tensor) -> Tensor:
         return torch.cat([part.float() for part in parts])[None].to(device)
 
-    history = given["history"].float().to(device) if "history" in given else None
+    seen = "history" in given and pipeline.defaults.sees_history
+    history = given["history"].float().to(device) if seen else None
     noise = mix_first_latent(unified_noise((1, z, total, rows, columns), seed).to(device), history)
     made = noise
     for made in denoise(  # noqa: B007 - the last ones are the clip's

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from bridge.errors import InvalidValue, ShapeMismatch
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
+from ..world_model.longvie2.carry import LookBack, look_back
+
 __all__ = ["SceneRecord", "SceneStore", "StoredScene", "scene_name"]
 
 _MARK: Final = "scene.json"
@@ -88,6 +90,10 @@ class StoredScene:
     def clip(self, number: int) -> NDArray[np.uint8]:
         """Return the true frames of a clip, (81, height, width, 3) uint8."""
         return self.rgb[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+
+    def look_back(self, number: int) -> LookBack:
+        """Return where every pixel of a clip was seen at its beginning."""
+        return look_back(self.points[number], self.dense[number])
 
 
 class SceneStore:

@@ -56,6 +56,8 @@ class TinyConfig:
             done, and once more for the decoder.
         inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
             further step adds detail that it does not know.
+        without_stage_2: ablation: no first frame is spoilt, by hand or by the model itself.
+        without_stage_3: ablation: no clip sees the frames before it, in training or later.
         seed: of the first weights.
     """
 
@@ -75,6 +77,8 @@ class TinyConfig:
     rollouts: int = 150
     rollouts_at: tuple[float, ...] = (0.55,)
     inference_steps: int = 1
+    without_stage_2: bool = False
+    without_stage_3: bool = False
     seed: int = 0
 
 
@@ -116,7 +120,7 @@ def _fresh(config: TinyConfig) -> LongVie2Pipeline:
     """The weights that the trainings begin with."""
     pipeline = build(config.model, seed=config.seed) if config.start is None else load_checkpoint(config.start)
     # What the latents' conditions are made of, whatever a start was trained on.
-    pipeline.register_to_config(carries_first_frame=True)
+    pipeline.register_to_config(carries_first_frame=True, sees_history=not config.without_stage_3)
     return pipeline
 
 
@@ -133,9 +137,10 @@ def _train_world(config: TinyConfig, pipeline: LongVie2Pipeline) -> WorldConfig:
         steps=config.world_steps,
         batch=config.world_batch,
         learning_rate=config.learning_rate,
-        spoilt_share=config.spoilt_share,
+        spoilt_share=0.0 if config.without_stage_2 else config.spoilt_share,
+        history=not config.without_stage_3,
     )
-    for number, share in enumerate(config.rollouts_at):
+    for number, share in enumerate(() if config.without_stage_2 else config.rollouts_at):
         if share > 0:
             train_world(job, pipeline, metric, until=round(share * config.world_steps))
         job = replace(job, rollouts=_roll_out(config, pipeline, f"rollouts_{number}", job.folder))

@@ -47,6 +47,7 @@ class WorldConfig:
         spoilt_share: of the samples, whose first frame (and history) is spoilt.
         drop_dense, drop_sparse: share of the samples without that control; without sparse, there are no points either.
         drop_points: share of the others that have the sparse video alone, as the official inputs do.
+        history: whether samples show the frames before a clip.
         dense_scale: lowest factor on the dense branch's tokens; half of the samples draw one, so that dense, which
             is the easier signal, does not push the sparse one aside.
     """
@@ -67,6 +68,7 @@ class WorldConfig:
     drop_dense: float = 0.08
     drop_sparse: float = 0.1
     drop_points: float = 0.1
+    history: bool = True
     dense_scale: float = 0.3
     seed: int = 2
     check_every: int = 100
@@ -181,7 +183,7 @@ class WorldData:
             select(*condition),
             select(dense, mask, expand_head(dense_head, total)),
             select(sparse, mask, expand_head(sparse_head, total)),
-            None if clip.history is None else clip.history[variant].float(),
+            clip.history[variant].float() if config.history and clip.history is not None else None,
             clip.image[variant].float(),
         )
 

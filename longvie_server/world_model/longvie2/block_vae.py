@@ -1,8 +1,8 @@
 """A video autoencoder for small pictures: a linear code of blocks of pixels, and a small network that draws from it.
 
-In: video in -1 .. 1. Out: latents, and video again, with the fine detail of what is known to look alike. It has the
+In: video in -1 .. 1. Out: latents, and video again, with the detail of what is known of it beforehand. It has the
 geometry of Wan's VAE (the first frame is coded alone, then four by four) and takes its place where scenes are small and
-compute is scarce; `docs/decisions/0009` says why, and 0011 what fine detail is.
+compute is scarce; `docs/decisions/0009` says why, and 0011 what is known beforehand.
 Laws: a latent depends on its own block alone; a decoded frame on its latent and the one before it, so a video decodes
 in pieces of any size; the encoder has no other weights than two matrices, which are measured and not trained.
 """
@@ -23,6 +23,8 @@ __all__ = ["TIME_FACTOR", "BlockAutoencoder", "from_blocks", "to_blocks"]
 TIME_FACTOR: Final = 4
 """Frames per latent, but for the first."""
 _COLOURS: Final = 3
+_HINT: Final = 2 * _COLOURS + 1
+"""Channels of a hint: known colours, what the linear code leaves out of them, and whether they are known."""
 _PLACE: Final = 4
 """Side of the squares of pixels that the drawing network works on, pixels."""
 
@@ -86,29 +88,31 @@ class _BlockDecoder(nn.Module):
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(layers)))
         self.detail = nn.Linear(width, TIME_FACTOR * self.per_side * self.per_side * detail)
         pixels = _COLOURS * _PLACE * _PLACE
-        self.place_in = nn.Conv2d(2 * pixels + detail, place_width, 3, padding=1)
+        self.place_in = nn.Conv2d(pixels + _HINT * _PLACE * _PLACE + detail, place_width, 3, padding=1)
         self.places = nn.Sequential(*(_Residual(place_width) for _ in range(layers)))
         self.place_out = nn.Conv2d(place_width, pixels, 3, padding=1)
         nn.init.zeros_(self.place_out.weight)
         if self.place_out.bias is not None:
             nn.init.zeros_(self.place_out.bias)
 
-    def forward(self, latents: Tensor, unit: Tensor, before: Tensor | None, fine: Tensor | None) -> Tensor:
+    def forward(self, latents: Tensor, unit: Tensor, before: Tensor | None, hint: Tensor | None) -> Tensor:
         """Return the pixels of some of a video's latents.
 
         Args:
             latents: (batch, z, t, h, w).
             unit: the same at unit scale: what the network sees.
             before: (batch, z, 1, h, w), the latent before them at unit scale; None at the video's beginning.
-            fine: (batch, 3, frames, height, width), what to add before the network draws; None for nothing.
+            hint: (batch, 7, frames, height, width), of `BlockAutoencoder.hint`; None where nothing is known.
 
         Returns:
             (batch, 3, frames, height, width): four frames per latent, but one for the video's first.
         """
         plain = self.plain(latents, begins=before is None)
-        fine = torch.zeros_like(plain) if fine is None else fine
+        if hint is None:
+            hint = plain.new_zeros(plain.shape[0], _HINT, *plain.shape[2:])
+        left_out = hint[:, _COLOURS : 2 * _COLOURS]
         past = torch.cat([unit[:, :, :1] if before is None else before, unit[:, :, :-1]], dim=2)
-        return plain + fine + self._drawn(plain, fine, torch.cat([unit, past], dim=1))
+        return plain + left_out + self._drawn(plain, hint, torch.cat([unit, past], dim=1))
 
     def plain(self, latents: Tensor, *, begins: bool) -> Tensor:
         """Return what the linear code says, (batch, 3, frames, height, width), of (batch, z, t, h, w)."""
@@ -118,7 +122,7 @@ class _BlockDecoder(nn.Module):
             video = torch.cat([from_blocks(self.first(codes[:, :1]), self.block, 1), video], dim=2)
         return video
 
-    def _drawn(self, video: Tensor, fine: Tensor, codes: Tensor) -> Tensor:
+    def _drawn(self, video: Tensor, hint: Tensor, codes: Tensor) -> Tensor:
         """What the network adds to (batch, 3, frames, height, width)."""
         b, _, t, h, w = codes.shape
         x = self.blocks(self.conv_in(_frames(codes)))
@@ -128,7 +132,7 @@ class _BlockDecoder(nn.Module):
         detail = detail.reshape(b, t * TIME_FACTOR, -1, h * side, w * side)[
             :, t * TIME_FACTOR - video.shape[2] :
         ].flatten(0, 1)
-        places = (F.pixel_unshuffle(_frames(x), _PLACE) for x in (video, fine))
+        places = (F.pixel_unshuffle(_frames(x), _PLACE) for x in (video, hint))
         x = torch.cat([*places, detail], dim=1).contiguous(memory_format=torch.channels_last)
         x = self.place_out(F.silu(self.places(self.place_in(x))))
         drawn = torch.unflatten(F.pixel_shuffle(x, _PLACE), 0, (b, video.shape[2]))
@@ -180,18 +184,23 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latents: Tensor = self.encoder(video)
         return latents
 
-    def left_out(self, video: Tensor) -> Tensor:
-        """Return what the linear code leaves out of video, (batch, 3, 1 + 4k, height, width)."""
-        return video - self.decoder.plain(self.encode_mean(video), begins=True)
+    def hint(self, video: Tensor, known: Tensor) -> Tensor:
+        """Return what the decoder may know of a video beforehand, (batch, 7, 1 + 4k, height, width).
 
-    def decode_chunks(self, latents: Tensor, chunk: int, *, fine: Tensor | None = None) -> Iterator[Tensor]:
+        Args:
+            video: (batch, 3, 1 + 4k, height, width), -1 .. 1, one that looks alike where it is known.
+            known: (batch, 1, 1 + 4k, height, width), 1 there and 0 elsewhere.
+        """
+        left_out = video - self.decoder.plain(self.encode_mean(video), begins=True)
+        return torch.cat([video * known, left_out * known, known], dim=1)
+
+    def decode_chunks(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Iterator[Tensor]:
         """Yield pixels, (batch, 3, n, height, width), not clamped, while later latents wait.
 
         Args:
             latents: (batch, z, frames, h, w), as `encode_mean` makes them.
             chunk: latent frames per piece.
-            fine: (batch, 3, 4 * frames - 3, height, width), what `left_out` says of a video that looks alike, zeros
-                where none does; None for zeros.
+            hint: (batch, 7, 4 * frames - 3, height, width), from `hint`; None where nothing is known.
         """
         mean, std = (
             torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1, 1)
@@ -202,7 +211,7 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for first in range(0, latents.shape[2], chunk):
             piece = slice(first, first + chunk)
             shown = slice(max(0, TIME_FACTOR * first - 3), TIME_FACTOR * (first + chunk) - 3)
-            of_piece = None if fine is None else fine[:, :, shown]
+            of_piece = None if hint is None else hint[:, :, shown]
             yield self.decoder(latents[:, :, piece], unit[:, :, piece], before, of_piece)
             before = unit[:, :, piece][:, :, -1:]
 

@@ -1,8 +1,8 @@
 """A clip's first frame, carried along by the points that were followed from it.
 
-In: one frame, and where its points are seen later. Out: a video that shows of the first frame what the points take
-with them, colours of the neighbourhood in between, and how much of each place is known. Wan's condition is "the first
-frame, then zeros"; this is what a small model sees instead of the zeros: `docs/decisions/0011`.
+In: one frame, where its points are seen later, and the clip's depth. Out: a video that shows of the first frame what
+the points take with them, colours of the neighbourhood in between, and how much of each place is known. Wan's condition
+is "the first frame, then zeros"; this is what a small model sees instead of the zeros: `docs/decisions/0011`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,25 @@ from numpy.typing import NDArray
 
 from bridge.errors import ShapeMismatch
 
-__all__ = ["CarriedFrame", "carry"]
+__all__ = ["CarriedFrame", "LookBack", "look_back"]
 
 _GRID_SIDE: Final = 50
-_REACHES: Final = (((0.3, 0.45), 1.0), ((0.6, 0.9), 0.1), ((1.2, 1.8), 0.03))
-"""Deviations of a point's weight across and down, of the distance between two points on the first frame, and how much
-each counts: the wide ones where things are nearer than they were, and points far apart."""
-_LEAST_WEIGHT: Final = 0.008
-"""Of the weight on the first frame: with less, no point is near enough."""
+_REACH: Final = (0.4, 0.6)
+"""Deviation of a point's weight across and down, of the distance between two points on the first frame."""
+_FARTHEST: Final = (1.3, 1.8)
+"""How far across and down a point is asked: far enough where things come nearer, and points lie apart."""
+_LEAST_WEIGHT: Final = 0.01
+"""What the weights of the points around have to add up to: with less, none is near enough."""
+_SAME_SURFACE: Final = 6.0
+"""Deviation of a point's weight over greys of depth: nearer and farther things moved otherwise."""
+_HIDDEN: Final = 10.0
+"""Greys between the surface that moved here and the one that was seen there: from here on, another one hid it."""
 _NOTHING: Final = 127
 """Where no point is seen in the whole frame."""
 _SETTLED: Final = 0.125
 """Share of known pixels from which a coarse one has their colour, and no more that of the coarser ones around it."""
+_ALIKE: Final = np.exp(-0.5 * np.square(np.arange(256) / _SAME_SURFACE)).astype(np.float32)
+"""A point's weight, by how many greys it is nearer or farther than a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,91 +50,136 @@ class CarriedFrame:
     known: NDArray[np.bool_]
 
 
-def carry(image: NDArray[np.uint8], points: NDArray[np.float32]) -> CarriedFrame:
-    """Carry a first frame along.
-
-    Every pixel looks back by the mean displacement of the points around it. Bytes depend on the arguments alone, not on
-    threads.
+@dataclass(frozen=True, slots=True, eq=False)
+class LookBack:
+    """Where on a clip's first frame every pixel's surface was seen.
 
     Args:
-        image: (height, width, 3) uint8, the clip's first frame.
+        places: (frames, height, width, 2) float32, columns and rows of the first frame, pixel centres whole.
+        known: (frames, height, width) bool, whether it was; elsewhere places mean nothing.
+    """
+
+    places: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    def carry(self, image: NDArray[np.uint8]) -> CarriedFrame:
+        """Return a first frame, (height, width, 3) uint8, as it is carried along.
+
+        Raises:
+            ShapeMismatch: it is not of the clip's size.
+        """
+        if image.shape != (*self.known.shape[1:], 3):
+            raise ShapeMismatch(
+                f"must be {(*self.known.shape[1:], 3)}",
+                field="image",
+                value=image.shape,
+                remedy="Pass the clip's first frame.",
+            )
+        video = np.empty((*self.known.shape, 3), np.uint8)
+        video[0] = image
+        for frame in range(1, len(video)):
+            seen = cv2.remap(image, self.places[frame], None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            video[frame] = _filled(seen, self.known[frame])
+        return CarriedFrame(video, self.known)
+
+
+def look_back(points: NDArray[np.float32], dense: NDArray[np.uint8]) -> LookBack:
+    """Tell where every pixel of a clip was seen at its beginning.
+
+    It looks back by the mean displacement of those points around it that are as far away as it is. What was seen there
+    has to be as far away as these points were then: else something stood before them, and nothing is known. Bytes
+    depend on the arguments alone, not on threads.
+
+    Args:
         points: (frames, points, 2) float32, normalised image coordinates, NaN where a point is not seen. Their order is
             free: what counts is where each is on the first frame. One that is not seen there says nothing.
+        dense: (frames, height, width) uint8, the clip's depth. Of one grey all over, everything is as far away.
 
     Raises:
-        ShapeMismatch: the image or the points have another shape.
+        ShapeMismatch: the points or the depth have another shape.
     """
-    if points.ndim != 3 or points.shape[2] != 2 or image.ndim != 3 or image.shape[2] != 3:
+    if dense.ndim != 3 or points.ndim != 3 or points.shape[::2] != (len(dense), 2):
         raise ShapeMismatch(
-            "must be (frames, points, 2), and the image (height, width, 3)",
-            field="points, image",
-            value=f"{points.shape}, {image.shape}",
-            remedy="Pass the points of a whole clip and its first frame.",
+            "must be (frames, points, 2) and (frames, height, width)",
+            field="points, dense",
+            value=f"{points.shape}, {dense.shape}",
+            remedy="Pass the points and the depth of one clip.",
         )
-    height, width = image.shape[:2]
+    height, width = dense.shape[1:]
     at = points * np.array([width, height], np.float32)
-    video = np.empty((len(points), height, width, 3), np.uint8)
-    known = np.zeros((len(points), height, width), np.bool_)
-    video[0], known[0] = image, True
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    for frame in range(1, len(points)):
-        back, near = _looking_back(at[frame], at[0] - at[frame], height, width)
-        seen = cv2.remap(
-            image, columns + back[:, :, 0], rows + back[:, :, 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        video[frame], known[frame] = _filled(seen, near), near
-    return CarriedFrame(video, known)
+    own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).astype(np.float32)
+    places = np.repeat(own[None], len(dense), axis=0)
+    known = np.ones(dense.shape, np.bool_)
+    for frame in range(1, len(dense)):
+        with np.errstate(invalid="ignore"):
+            seen = ((at[[0, frame]] >= 0) & (at[[0, frame]] < [width, height])).all(axis=(0, 2))
+        then, now = at[0, seen], at[frame, seen]
+        said, near = _mean_around(now, np.column_stack([then - now, _grey_at(dense[0], then)]), dense[frame])
+        place = places[frame]
+        place += said[:, :, :2]
+        there = cv2.remap(dense[0], place, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        inside = ((place > -0.5) & (place < np.array([width, height]) - 0.5)).all(axis=2)
+        known[frame] = near & inside & (np.abs(there - said[:, :, 2]) < _HIDDEN)
+    return LookBack(places, known)
 
 
-def _looking_back(
-    at: NDArray[np.float32], back: NDArray[np.float32], height: int, width: int
+def _mean_around(
+    now: NDArray[np.float32], said: NDArray[np.float32], dense: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return how far every pixel looks back, (height, width, 2) pixels, and whether a point is near enough to say so.
-
-    A mean of points that lie to one side is a little off. What it is off by at the points is averaged and added.
+    """Return for every pixel the mean of what points around it say, and whether one is near enough to say anything.
 
     Args:
-        at: (points, 2) pixels, where they are.
-        back: (points, 2) pixels, from there to where they were; NaN where one is not seen.
-        height, width: of the picture, pixels.
+        now: (points, 2) pixels, where the points are.
+        said: (points, values).
+        dense: (height, width) uint8: only points of a pixel's own depth count.
+
+    Returns:
+        (height, width, values) float32, and (height, width).
     """
-    with np.errstate(invalid="ignore"):
-        inside = np.isfinite(back).all(axis=1) & (at >= 0).all(axis=1) & (at < [width, height]).all(axis=1)
+    height, width = dense.shape
+    columns, beside = _pixels_around(now[:, 0], width, reach=_REACH[0], farthest=_FARTHEST[0])
+    rows, above = _pixels_around(now[:, 1], height, reach=_REACH[1], farthest=_FARTHEST[1])
+    pixel = rows[:, :, None] * width + columns[:, None, :]
+    nearer = np.abs(dense.ravel()[pixel].astype(np.int16) - _grey_at(dense, now)[:, None, None])
+    weight = above[:, :, None] * beside[:, None, :] * _ALIKE[nearer]
+
+    def total(values: NDArray[np.float32]) -> NDArray[np.float64]:
+        sums = np.bincount(pixel.ravel(), values.ravel(), minlength=height * width)
+        return np.asarray(sums, np.float64).reshape(height, width)
+
+    weights = total(weight)
+    sums = np.stack([total(weight * value[:, None, None]) for value in said.T], axis=2)
+    mean = sums / np.maximum(weights, np.finfo(np.float32).tiny)[:, :, None]
+    return mean.astype(np.float32), weights > _LEAST_WEIGHT
+
+
+def _pixels_around(
+    at: NDArray[np.float32], size: int, *, reach: float, farthest: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the pixels around points along one side of the picture, and how near they are.
+
+    Args:
+        at: (points,) pixels.
+        size: of the picture.
+        reach, farthest: of the distance between two points on the first frame.
+
+    Returns:
+        (points, around) pixels within the picture, and their weights, 0..1: 0 for those that are none.
+    """
+    apart = size / _GRID_SIDE
+    around = int(np.ceil(farthest * apart))
     # A pixel's value stands at its centre.
-    place, moved = at[inside] - np.float32(0.5), back[inside]
-    weight, total = _spread(place, moved, height, width)
-    mean = total / weight
-    if len(place):
-        there = cv2.remap(mean, place[None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-        mean += _spread(place, moved - there, height, width)[1] / weight
-    return mean, weight[:, :, 0] > _LEAST_WEIGHT * _GRID_SIDE**2 / (height * width)
+    at = at - np.float32(0.5)
+    pixels = np.rint(at).astype(np.int64)[:, None] + np.arange(-around, around + 1)
+    weight = np.exp(-0.5 * np.square((pixels - at[:, None]) / (reach * apart)))
+    weight *= (pixels >= 0) & (pixels < size)
+    return np.clip(pixels, 0, size - 1), weight.astype(np.float32)
 
 
-def _spread(
-    place: NDArray[np.float32], values: NDArray[np.float32], height: int, width: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the points' weight around every pixel, (height, width, 1), and their values by weight, (..., 2)."""
-    corner = np.floor(place)
-    share = place - corner
-    sums = np.zeros((3, height * width))
-    for dy in (0, 1):
-        for dx in (0, 1):
-            x = np.clip(corner[:, 0] + dx, 0, width - 1).astype(np.int64)
-            y = np.clip(corner[:, 1] + dy, 0, height - 1).astype(np.int64)
-            part = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
-            for sum_, value in zip(sums, (1.0, values[:, 0], values[:, 1]), strict=True):
-                sum_ += np.bincount(y * width + x, part * value, minlength=height * width)
-    planes = np.ascontiguousarray(sums.reshape(3, height, width).transpose(1, 2, 0), dtype=np.float32)
-    total = np.zeros_like(planes)
-    for (across, down), counts in _REACHES:
-        total += counts * cv2.GaussianBlur(
-            planes,
-            (0, 0),
-            sigmaX=across * width / _GRID_SIDE,
-            sigmaY=down * height / _GRID_SIDE,
-            borderType=cv2.BORDER_REPLICATE,
-        )
-    return np.maximum(total[:, :, :1], np.finfo(np.float32).tiny), total[:, :, 1:]
+def _grey_at(dense: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return the grey of the pixels that points, (points, 2), are in."""
+    columns, rows = at.astype(np.int64).T
+    return dense[rows, columns].astype(np.int16)
 
 
 def _filled(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderMo
 from bridge.errors import ShapeMismatch
 
 from ..interface import StepEvent, StepFrames, StepProgress
-from .carry import carry
+from .carry import look_back
 from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
@@ -33,7 +33,7 @@ from .vae import (
     encode_carried,
     encode_condition,
     encode_video,
-    fine_of,
+    hint_of,
     latent_frames,
     to_pixels,
     to_video,
@@ -89,6 +89,7 @@ class ClipDefaults:
     guidance_scale: float
     negative_prompt: str
     carries_first_frame: bool
+    sees_history: bool
 
 
 class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[misc]
@@ -104,6 +105,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         num_inference_steps, guidance_scale, negative_prompt: defaults of a clip.
         carries_first_frame: whether a clip's condition is its first frame carried along by the followed points, where
             they are given, and not the first frame followed by zeros.
+        sees_history: whether the denoiser was trained to look at the frames before a clip; where not, none are shown.
     """
 
     model_cpu_offload_seq = "text_encoder->image_encoder->transformer->vae"
@@ -134,6 +136,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         guidance_scale: float = 5.0,
         negative_prompt: str = "",
         carries_first_frame: bool = False,
+        sees_history: bool = True,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -151,6 +154,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
             guidance_scale=guidance_scale,
             negative_prompt=negative_prompt,
             carries_first_frame=carries_first_frame,
+            sees_history=sees_history,
         )
 
     @property
@@ -254,7 +258,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         for step, latents in enumerate(passes, start=1):  # noqa: B007 - the last ones are the clip's
             yield StepProgress("denoise", step, steps)
 
-        yield from self._decode(latents, decode_chunk, fine=conditions.fine)
+        yield from self._decode(latents, decode_chunk, hint=conditions.hint)
         self.maybe_free_model_hooks()
 
     @torch.no_grad()
@@ -272,13 +276,14 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         # Three first frames and two videos, each a batch of its own kind.
         first = encode_condition(self.vae, torch.cat([image, dense[:, :, :1], sparse[:, :, :1]]), dense.shape[2])
         videos = encode_video(self.vae, torch.cat([dense, sparse]))
-        image_latents, fine = first[:1], None
+        image_latents, hint = first[:1], None
         if clip.points is not None and self.defaults.carries_first_frame:
-            carried = carry(clip.image, clip.points)
+            grey = clip.dense if clip.dense.ndim == 3 else clip.dense[..., 0]
+            carried = look_back(clip.points, grey).carry(clip.image)
             image_latents = encode_carried(self.vae, carried, device=device)
-            fine = fine_of(self.vae, carried, device=device)
+            hint = hint_of(self.vae, carried, device=device)
         history = None
-        if clip.history is not None:
+        if clip.history is not None and self.defaults.sees_history:
             # Of 8 frames the VAE sees the first 5: two latents. The last three never enter, as in training.
             seen = 1 + (latent_frames(len(clip.history)) - 1) * 4
             history = encode_video(self.vae, to_video(clip.history[:seen], device=device, dtype=dtype))
@@ -290,14 +295,14 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
             dense=torch.cat([videos[:1], first[1:2]], dim=1),
             sparse=torch.cat([videos[1:], first[2:]], dim=1),
             history=history,
-            fine=fine,
+            hint=hint,
         )
 
     @torch.no_grad()
-    def _decode(self, latents: Tensor, chunk: int, *, fine: Tensor | None = None) -> Generator[StepEvent, None, None]:
+    def _decode(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Generator[StepEvent, None, None]:
         total, frames = latents.shape[2], 0
         yield StepProgress("decode", 0, total)
-        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, fine=fine):
+        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, hint=hint):
             yield StepFrames(to_pixels(piece))
             frames += piece.shape[2]
             yield StepProgress("decode", latent_frames(frames), total)

@@ -47,7 +47,7 @@ _BATCHED_UP_TO: Final = {"cpu": 2e7, "cuda": 2e9}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
-    """All that a clip is generated from, besides noise: what the denoiser sees, and the fine detail for the decoder.
+    """All that a clip is generated from, besides noise: what the denoiser sees, and what the decoder is told.
 
     Args:
         text, negative_text: (1, 512, text_dim); negative_text is not read at guidance 1.
@@ -55,7 +55,7 @@ class Conditions:
         image_latents: (1, 4 + z, frames, h, w): mask, then latents of the first frame followed by zeros, or carried.
         dense, sparse: (1, 2z + 4, frames, h, w).
         history: (1, z, history frames, h, w), or None.
-        fine: see `decode_stream`; or None.
+        hint: see `decode_stream`; or None.
     """
 
     text: Tensor
@@ -65,7 +65,7 @@ class Conditions:
     dense: Tensor
     sparse: Tensor
     history: Tensor | None
-    fine: Tensor | None = None
+    hint: Tensor | None = None
 
     def to(self, dtype: torch.dtype) -> Conditions:
         """Return the same conditions in another floating-point type."""
@@ -77,7 +77,7 @@ class Conditions:
             dense=self.dense.to(dtype),
             sparse=self.sparse.to(dtype),
             history=None if self.history is None else self.history.to(dtype),
-            fine=self.fine,
+            hint=self.hint,
         )
 
 

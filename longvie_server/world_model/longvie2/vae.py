@@ -36,7 +36,7 @@ __all__ = [
     "encode_condition",
     "encode_mean",
     "encode_video",
-    "fine_of",
+    "hint_of",
     "latent_frames",
     "normalise",
     "to_pixels",
@@ -134,37 +134,37 @@ def encode_carried(vae: VideoVae, carried: CarriedFrame, *, device: torch.device
     return torch.cat([mask.transpose(0, 1)[None], latents], dim=1)
 
 
-def fine_of(vae: VideoVae, carried: CarriedFrame, *, device: torch.device = _CPU) -> Tensor | None:
-    """Return the detail of a carried frame that its latents do not hold, for `decode_stream`.
+def hint_of(vae: VideoVae, carried: CarriedFrame, *, device: torch.device = _CPU) -> Tensor | None:
+    """Return what a carried frame tells the decoder, for `decode_stream`; None for a VAE that is not told.
 
     Returns:
-        (1, 3, frames, height, width), zeros where nothing is known; None for a VAE that does not take it.
+        (1, 7, frames, height, width): known colours, what latents do not hold of them, and whether they are known.
     """
     if not isinstance(vae, BlockAutoencoder):
         return None
     known = torch.from_numpy(carried.known).to(device=device, dtype=vae.dtype)
-    return vae.left_out(to_video(carried.video, device=device, dtype=vae.dtype)) * known[None, None]
+    return vae.hint(to_video(carried.video, device=device, dtype=vae.dtype), known[None, None])
 
 
-def decode_stream(vae: VideoVae, latents: Tensor, *, chunk: int = 1, fine: Tensor | None = None) -> Iterator[Tensor]:
+def decode_stream(vae: VideoVae, latents: Tensor, *, chunk: int = 1, hint: Tensor | None = None) -> Iterator[Tensor]:
     """Yield pixels while later latents wait.
 
     Args:
         vae: any size.
         latents: (batch, z, frames, h, w), normalised.
         chunk: latent frames per piece: larger is faster as a whole, smaller has its first frames earlier.
-        fine: from `fine_of`, or None.
+        hint: from `hint_of`, or None.
 
     Yields:
         (batch, 3, n, height, width), -1 .. 1, clamped: one frame for the first latent frame, four for each other.
     """
-    for piece in decode_chunks(vae, denormalise(vae, latents), chunk, fine=fine):
+    for piece in decode_chunks(vae, denormalise(vae, latents), chunk, hint=hint):
         yield piece.clamp(-1, 1)
 
 
-def decode_video(vae: VideoVae, latents: Tensor, *, fine: Tensor | None = None) -> Tensor:
+def decode_video(vae: VideoVae, latents: Tensor, *, hint: Tensor | None = None) -> Tensor:
     """Return the whole video, (batch, 3, 4 * frames - 3, height, width), -1 .. 1, of normalised latents."""
-    return torch.cat(list(decode_stream(vae, latents, chunk=latents.shape[2], fine=fine)), dim=2)
+    return torch.cat(list(decode_stream(vae, latents, chunk=latents.shape[2], hint=hint)), dim=2)
 
 
 def encode_mean(vae: VideoVae, video: Tensor, *, frames: int | None = None) -> Tensor:
@@ -191,11 +191,11 @@ def encode_mean(vae: VideoVae, video: Tensor, *, frames: int | None = None) -> T
     return mean
 
 
-def decode_chunks(vae: VideoVae, latents: Tensor, chunk: int, *, fine: Tensor | None = None) -> Iterator[Tensor]:
+def decode_chunks(vae: VideoVae, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Iterator[Tensor]:
     """Yield pixels, (batch, 3, n, height, width), not clamped, of latents as the VAE has them, `chunk` at a time."""
     _onload(vae)
     if isinstance(vae, BlockAutoencoder):
-        return vae.decode_chunks(latents, chunk, fine=fine)
+        return vae.decode_chunks(latents, chunk, hint=hint)
     if _framewise(vae, latents):
         return framewise_vae.decode_chunks(vae, latents, chunk)
     return _decode_frames(vae, latents)

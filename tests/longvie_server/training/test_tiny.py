@@ -18,6 +18,7 @@ from longvie_server.training.rollout import Rollout, with_rollout
 from longvie_server.world_model.interface import ControlClip, StepFrames
 from longvie_server.world_model.longvie2 import LongVie2WorldModel
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
+from longvie_server.world_model.longvie2.pipeline import ClipInput
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,23 @@ def _moved(before: torch.nn.Module, after: torch.nn.Module) -> float:
 
 def test_the_checkpoint_carries_its_first_frame(made: TinyConfig) -> None:
     assert load_checkpoint(made.out).defaults.carries_first_frame
+
+
+def test_an_ablation_leaves_its_stages_out_in_training_and_later(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("ablation")
+    for name in ("scenes", "vae", "latents"):
+        (folder / name).symlink_to(made.folder / name)
+    without = replace(
+        made, folder=folder, out=folder / "checkpoint", without_stage_2=True, without_stage_3=True, spoilt_share=1.0
+    )
+    train_tiny(without)
+    assert {path.name for path in folder.glob("rollouts_*")} == {"rollouts_last"}, "the decoder's alone"
+    pipeline = load_checkpoint(without.out)
+    assert not pipeline.defaults.sees_history
+    assert load_checkpoint(made.out).defaults.sees_history
+    size = (pipeline.defaults.height, pipeline.defaults.width)
+    black = np.zeros((81, *size, 3), np.uint8)
+    clip = ClipInput(black[0], black, black, history=black[:8])
+    assert pipeline.prepare(clip, text=pipeline.encode_prompt(""), negative_text=None).history is None

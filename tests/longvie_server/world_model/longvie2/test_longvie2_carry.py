@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bridge.errors import ShapeMismatch
 from bridge.geometry.seeds import seed_uv
 from longvie_server.world_model.longvie2 import build
-from longvie_server.world_model.longvie2.carry import CarriedFrame, carry
+from longvie_server.world_model.longvie2.carry import CarriedFrame, look_back
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 from longvie_server.world_model.longvie2.vae import encode_carried, encode_video, to_video
 
@@ -25,6 +25,11 @@ def picture(height: int = 80, width: int = 144) -> NDArray[np.uint8]:
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+def flat(frames: int, height: int = 80, width: int = 144) -> NDArray[np.uint8]:
+    """Return the depth of a wall."""
+    return np.full((frames, height, width), 90, np.uint8)
+
+
 def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: float = 1.0) -> NDArray[np.float32]:
     """The grid, moved by so much of the picture per frame, and drawn apart from the middle."""
     seeds = SEEDS.astype(np.float32)
@@ -35,7 +40,7 @@ def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: f
 
 def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
     image = picture()
-    carried = carry(image, moved_points(3, across=4 / 144, down=2 / 80))
+    carried = look_back(moved_points(3, across=4 / 144, down=2 / 80), flat(3)).carry(image)
     assert np.array_equal(carried.video[0], image)
     assert carried.known[0].all()
     inner = (slice(12, 70), slice(16, 130))
@@ -46,7 +51,7 @@ def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
 
 def test_what_comes_nearer_stays_whole() -> None:
     image = picture()
-    carried = carry(image, moved_points(3, zoom=1.5))
+    carried = look_back(moved_points(3, zoom=1.5), flat(3)).carry(image)
     magnified = cv2.resize(image, None, fx=2.25, fy=2.25, interpolation=cv2.INTER_CUBIC)
     magnified = magnified[50 : 50 + 80, 90 : 90 + 144]
     inner = (slice(8, 72), slice(10, 134))
@@ -60,7 +65,7 @@ def test_places_that_no_point_reaches_are_unknown_and_have_the_colours_beside_th
     image[:, 72:] = 200
     points = moved_points(2)
     points[1, SEEDS[:, 0] > 0.8] = np.nan
-    carried = carry(image, points)
+    carried = look_back(points, flat(2)).carry(image)
     assert not carried.known[1][:, 124:].any()
     assert carried.known[1][10:70, 10:110].all()
     assert np.abs(carried.video[1].astype(int) - image.astype(int)).max() <= 12
@@ -68,7 +73,7 @@ def test_places_that_no_point_reaches_are_unknown_and_have_the_colours_beside_th
 
 def test_without_a_point_nothing_is_known() -> None:
     points = np.full((2, 2500, 2), np.nan, np.float32)
-    carried = carry(picture(), points)
+    carried = look_back(points, flat(2)).carry(picture())
     assert not carried.known[1].any()
     assert (carried.video[1] == 127).all()
 
@@ -76,21 +81,49 @@ def test_without_a_point_nothing_is_known() -> None:
 def test_a_point_that_was_not_seen_at_first_says_nothing() -> None:
     points = moved_points(2)
     points[0] = np.nan
-    assert not carry(picture(), points).known[1].any()
+    assert not look_back(points, flat(2)).carry(picture()).known[1].any()
 
 
 def test_the_order_of_points_is_free() -> None:
     points = moved_points(2, across=0.013)
     mixed = points[:, np.random.default_rng(1).permutation(points.shape[1])]
-    one, other = carry(picture(), points), carry(picture(), mixed)
+    one, other = look_back(points, flat(2)).carry(picture()), look_back(mixed, flat(2)).carry(picture())
     assert np.array_equal(one.known, other.known)
     assert np.abs(one.video.astype(int) - other.video.astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("shape", [(5, 10), (5, 10, 3)])
-def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+def test_a_thing_takes_its_own_colours_and_hides_others() -> None:
+    """A near square moves over a still wall: no colour of the one is on the other, and what it uncovers is unknown."""
+    image, dense = picture() // 2, np.full((2, 80, 144), 200, np.uint8)
+    image[32:48, 40:64], dense[0, 32:48, 40:64] = 255, 50
+    dense[1, 32:48, 56:80] = 50
+    points = np.repeat(SEEDS[None].astype(np.float32), 2, axis=0)
+    x, y = points[0].T * np.array([[144], [80]])
+    square = (x >= 40) & (x < 64) & (y >= 32) & (y < 48)
+    points[1, square, 0] += 16 / 144
+    points[1, ~square & (x >= 56) & (x < 80) & (y >= 32) & (y < 48)] = np.nan
+    carried = look_back(points, dense).carry(image)
+    expected = image.copy()
+    expected[32:48, 40:64] = 0
+    expected[32:48, 56:80] = 255
+    uncovered = np.zeros((80, 144), np.bool_)
+    uncovered[32:48, 40:56] = True
+    assert np.array_equal(carried.known[1], ~uncovered)
+    wrong = np.abs(carried.video[1].astype(int) - expected.astype(int)).max(axis=2)
+    assert wrong[~uncovered].max() <= 2
+
+
+def test_a_first_frame_of_another_size_is_refused() -> None:
+    with pytest.raises(ShapeMismatch, match=r"image.*\(80, 144, 3\).*\(80, 143, 3\)"):
+        look_back(moved_points(2), flat(2)).carry(picture()[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("points", "dense"), [((5, 10), (5, 80, 144)), ((5, 10, 3), (5, 80, 144)), ((5, 10, 2), (4, 80, 144))]
+)
+def test_other_shapes_are_refused(points: tuple[int, ...], dense: tuple[int, ...]) -> None:
     with pytest.raises(ShapeMismatch, match="points"):
-        carry(picture(), np.zeros(shape, np.float32))
+        look_back(np.zeros(points, np.float32), np.zeros(dense, np.uint8))
 
 
 def test_a_mask_channel_stands_for_a_frame_and_counts_known_pixels() -> None:
@@ -118,7 +151,9 @@ def test_a_clip_with_points_has_the_carried_condition_and_one_without_has_not() 
         pipeline.prepare(ClipInput(image, black, black, points=p), text=text, negative_text=None)
         for p in (points, None)
     ]
-    assert torch.equal(conditions[0].image_latents, encode_carried(pipeline.vae, carry(image, points)))
+    assert torch.equal(
+        conditions[0].image_latents, encode_carried(pipeline.vae, look_back(points, black[..., 0]).carry(image))
+    )
     assert not torch.equal(conditions[0].image_latents[:, 4:, 1:], conditions[1].image_latents[:, 4:, 1:])
     assert (conditions[1].image_latents[:, :4, 1:] == 0).all()
     pipeline.register_to_config(carries_first_frame=False)
