@@ -32,9 +32,17 @@ _INPAINT_PX: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _ModelRow:
-    """A row of the model: `controls(own, other)` are what it is given, of the scene's own and another scene's."""
+    """A row of the model.
 
-    controls: Callable[[ControlClip, ControlClip], ControlClip]
+    Args:
+        controls: `controls(own, other)` are what it is given, of the scene's own and another scene's.
+        frames: `frames(last)` are what it goes on from, of the last ones of the clip before.
+        seed: `seed(row's, clip)` is the noise's.
+    """
+
+    controls: Callable[[ControlClip, ControlClip], ControlClip] = lambda own, other: own
+    frames: Callable[[Video], Video] = lambda last: last
+    seed: Callable[[int, int], int] = lambda seed, clip: seed
 
 
 def _still(make: Callable[[Video], Video]) -> _Trivial:
@@ -77,6 +85,13 @@ def _truth(sequence: ClipSequence, done: int, last: Video | None) -> Iterator[tu
         yield np.asarray(sequence.clip(number).rgb), None
 
 
+def _ranged_by_itself(own: ControlClip) -> ControlClip:
+    """Depth as a range of this clip alone makes it: the greys of its own 5th and 95th percentile become the ends."""
+    near, far = np.percentile(own.dense, (5, 95))
+    grey = (own.dense.astype(np.float32) - near) / max(far - near, 1) * 255
+    return replace(own, dense=np.clip(grey, 0, 255).astype(np.uint8))
+
+
 _TRIVIAL: Final[dict[str, _Trivial]] = {
     "repeat_first_frame": _still(lambda image: image),
     "mean_colour": _still(_mean_colour),
@@ -86,11 +101,15 @@ _TRIVIAL: Final[dict[str, _Trivial]] = {
     "truth": _truth,
 }
 _MODEL: Final = {
-    "model": _ModelRow(lambda own, other: own),
+    "model": _ModelRow(),
     "wrong_controls": _ModelRow(lambda own, other: other),
     # What the encoders paint where there is no depth, and no point.
     "dense_only": _ModelRow(lambda own, other: ControlClip(own.dense, np.zeros_like(own.sparse))),
     "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse, own.points)),
+    # What holds clips together, one thing after the other taken away.
+    "without_history": _ModelRow(frames=lambda last: last[-1:]),
+    "new_noise": _ModelRow(seed=lambda seed, clip: 1000 * seed + clip),
+    "clip_depth_range": _ModelRow(lambda own, other: _ranged_by_itself(own)),
 }
 MODEL_ROWS: Final = tuple(_MODEL)
 """Rows that the model generates."""
@@ -138,8 +157,10 @@ def row_clips(
         state = replace(state, clip=done, next_tick=done * CLIP_STRIDE, shares_tick=True, frames=last)
     for number in range(done, len(sequence)):
         own, wrong = sequence.clip(number), other.clip(number % len(other))
-        controls = _MODEL[row].controls(own.controls, wrong.controls)
-        video, state = _step(model, replace(state, prompt=own.prompt), controls)
+        given = _MODEL[row]
+        controls = given.controls(own.controls, wrong.controls)
+        before = replace(state, prompt=own.prompt, frames=given.frames(state.frames), seed=given.seed(seed, number))
+        video, state = _step(model, before, controls)
         yield video, state.frames
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,10 @@ from .video import VideoWriter
 
 __all__ = ["OutputFolder"]
 
+_T = TypeVar("_T")
 _VIDEO_WIDTH_PX = 640
-_STRIP_MOMENTS = 4
+_LATER = 6
+"""Clips until the first of the later moments of the strip, half a minute."""
 
 
 class OutputFolder:
@@ -83,7 +85,7 @@ class OutputFolder:
         width = max(320, min(_VIDEO_WIDTH_PX, frame.image.shape[1]))
         panels = [labelled(image, name, width=width) for name, image in pictures.items()]
         self._side_by_side.write(grid(panels, columns=2))
-        if self._count % CLIP_STRIDE == 0 and len(self._moments) < _STRIP_MOMENTS:
+        if _is_moment(self._count):
             self._moments.append((f"{self._count / FPS:.0f} s", list(pictures.values())))
             self._names = list(pictures)
         self._meter.add(frame.index, frame.image)
@@ -100,7 +102,7 @@ class OutputFolder:
         seconds = time.perf_counter() - self._began_s
         self.close()
         if self._moments:
-            Image.fromarray(strip(self._moments, names=self._names, width=288)).save(self.path / "strip.png")
+            Image.fromarray(strip(_shown(self._moments), names=self._names, width=288)).save(self.path / "strip.png")
         summary = {
             "frames": self._count,
             "clips": self._clips,
@@ -127,3 +129,20 @@ class OutputFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_moment(count: int) -> bool:
+    """Whether the frame after so many may stand in the strip: at 0, 5, 10, 15, 30, 60, 120 s, and so on.
+
+    Of a run of hours no more than a dozen are kept.
+    """
+    clips, rest = divmod(count, CLIP_STRIDE)
+    if rest:
+        return False
+    times, rest = divmod(clips, _LATER)
+    return clips < 4 or (rest == 0 and times & (times - 1) == 0)
+
+
+def _shown(moments: Sequence[_T]) -> list[_T]:
+    """Return the first two and the last two of a run's moments."""
+    return [*moments[:2], *moments[2:][-2:]]

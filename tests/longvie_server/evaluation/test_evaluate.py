@@ -116,6 +116,26 @@ def test_clips_follow_each_other_through_the_state_with_their_own_prompts(tmp_pa
     np.testing.assert_array_equal(second.frames, clips[0][-8:])
 
 
+def test_rows_that_take_one_tie_between_clips_away_take_no_other(tmp_path: Path) -> None:
+    sequence, other = (cached(s, tmp_path, clips=None, height=HEIGHT, width=WIDTH) for s in SOURCES)
+    states, videos = {}, {}
+    for row in ("model", "without_history", "new_noise", "clip_depth_range"):
+        model = _PaintsDense()
+        videos[row] = np.stack([video for video, _ in row_clips(row, model, sequence, other, seed=5)])
+        states[row] = model.states
+    assert states["without_history"][1].history is None
+    np.testing.assert_array_equal(states["without_history"][1].image, states["model"][1].image)
+    assert [state.seed for state in states["new_noise"]] == [5000, 5001]
+    np.testing.assert_array_equal(states["new_noise"][1].frames, states["model"][1].frames)
+    for row in ("without_history", "new_noise"):
+        np.testing.assert_array_equal(videos[row], videos["model"])
+    # The greys are noise: the tenth at the ends becomes black and white, and what is between is spread.
+    grey = SOURCES[0].grey[:81].astype(float)
+    near, far = np.percentile(grey, (5, 95))
+    expected = np.clip((grey - near) / (far - near) * 255, 0, 255)
+    assert np.abs(videos["clip_depth_range"][0, ..., 0] - expected).max() <= 1
+
+
 def test_an_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     config = _config(tmp_path, rows=("model", "mean_colour"))
     first = evaluate(_PaintsDense(), SOURCES, config)
