@@ -26,6 +26,7 @@ from .carry import carry
 from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
+from .tiny_decoder import TinyDecoder
 from .transformer import LongVie2Transformer3DModel
 from .vae import (
     VideoVae,
@@ -115,6 +116,8 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     """The attention kernel that was chosen for it."""
     products = "full"
     """What its blocks multiply: numbers of the transformer's type, or of 8 bits."""
+    tiny_decoder: TinyDecoder | None = None
+    """What decodes in place of the VAE's own decoder."""
     compiled = False
     """Whether its transformer's blocks were compiled."""
     shared_guidance: Guidance | None = None
@@ -297,7 +300,12 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     def _decode(self, latents: Tensor, chunk: int, *, fine: Tensor | None = None) -> Generator[StepEvent, None, None]:
         total, frames = latents.shape[2], 0
         yield StepProgress("decode", 0, total)
-        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, fine=fine):
+        latents = latents.to(self.vae.dtype)
+        if self.tiny_decoder is None:
+            pieces = decode_stream(self.vae, latents, chunk=chunk, fine=fine)
+        else:
+            pieces = self.tiny_decoder.decode_stream(latents, chunk=chunk)
+        for piece in pieces:
             yield StepFrames(to_pixels(piece))
             frames += piece.shape[2]
             yield StepProgress("decode", latent_frames(frames), total)

@@ -194,6 +194,7 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
         "attention": pipeline.attention,
         "products": pipeline.products,
         "compiled": str(pipeline.compiled).lower(),
+        "decoder": "full" if pipeline.tiny_decoder is None else "tiny",
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,
