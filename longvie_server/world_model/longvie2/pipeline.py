@@ -20,8 +20,9 @@ from torch import Tensor
 from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from bridge.errors import ShapeMismatch
+from bridge.tick import WorldState
 
-from ..interface import StepEvent, StepFrames, StepProgress
+from ..interface import ControlClip, StepEvent, StepFrames, StepProgress
 from .carry import carry
 from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
@@ -63,6 +64,17 @@ class ClipInput:
     sparse: NDArray[np.uint8]
     history: NDArray[np.uint8] | None = None
     points: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, state: WorldState, controls: ControlClip) -> ClipInput:
+        """Return the clip that goes on from a state by these controls."""
+        return cls(
+            image=state.image,
+            dense=controls.dense,
+            sparse=controls.sparse,
+            history=state.history,
+            points=controls.points,
+        )
 
     def __post_init__(self) -> None:
         frames, height, width = self.sparse.shape[:3]
