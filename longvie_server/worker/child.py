@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
+
 from bridge.errors import BridgeError, WorldModelFailed
 
 from ..world_model.interface import StepFrames, WorldModel
@@ -244,6 +246,9 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
     os.dup2(2, 1)
 
     choice = given.choice
+    if choice.threads is not None:
+        # The libraries' other threads are told by the environment; these are not.
+        cv2.setNumThreads(choice.threads)
 
     def load_mine() -> WorldModel:
         return load(replace(choice, device=device_of_rank(choice.device, given.rank, choice.gpus)))
