@@ -175,7 +175,9 @@ def tiny_decoder_for(
     else:
         decoder = load_tiny_decoder(_PUBLISHED.find(environ))
     # As its frames lie in memory, so that no call has to turn its weights round.
-    decoder.to(memory_format=torch.channels_last)
+    for parameter in decoder.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return decoder.to(vae.dtype).eval().requires_grad_(False)
 
 
