@@ -48,6 +48,7 @@ class ModelConfig(BaseModel):
     attention: str = Field("auto", description="The attention kernel: auto, native, cudnn, flash, flash3 or sage.")
     compile: str = Field("auto", description="Compile the model's blocks while it is loaded: auto, on or off.")
     products: str = Field("full", description="full, or float8: 8-bit products, faster on an H100, another picture.")
+    decoder: str = Field("full", description="full, or tiny: a small published network decodes, for previews.")
     gpus: int = Field(1, ge=1, description="GPUs that make each clip together.")
 
     @property

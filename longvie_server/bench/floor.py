@@ -33,14 +33,7 @@ _RATE_REPEATS: Final = 5
 
 def operations(pipeline: LongVie2Pipeline, state: WorldState, controls: ControlClip) -> tuple[int, int]:
     """Linear and attention operations of a pass whose clip and prompt were seen before."""
-    clip = ClipInput(
-        image=state.image,
-        dense=controls.dense,
-        sparse=controls.sparse,
-        history=state.history,
-        points=controls.points,
-    )
-    transformer = pipeline.transformer
+    clip, transformer = ClipInput.of(state, controls), pipeline.transformer
     given = pipeline.prepare(clip, text=pipeline.encode_prompt("a"), negative_text=None).to(transformer.dtype)
     # Counted on shapes alone; plain attention, because fast ones do not say what they compute.
     with torch.device("meta"):

@@ -37,6 +37,8 @@ __all__ = ["RANDOM_SIZES", "ModelBench", "bench_model"]
 REAL_TIME_S: Final = CLIP_STRIDE / FPS
 """A clip brings 80 new frames, which are shown in 5 seconds."""
 _DEFAULTS: Final = RunOptions()
+_HOW: Final = ("quality", "memory", "attention", "products", "compiled", "decoder", "guidance")
+"""The numerics that say how a model was run."""
 
 _SMALL: Final = LongVie2Config(
     height=64,
@@ -73,7 +75,7 @@ class ModelBench:
 
     Args:
         model, device, dtype, threads: what ran, and on what.
-        quality, memory, attention, products, compiled, guidance: how it was run, as the model's numerics spell it.
+        quality, memory, attention, products, compiled, decoder, guidance: how it was run, as the numerics spell it.
         steps, passes: denoising steps of a clip, and the passes through the transformer that were computed for them.
         clips: that were counted.
         seconds_per_clip: control signals to the last frame.
@@ -94,6 +96,7 @@ class ModelBench:
     attention: str
     products: str
     compiled: str
+    decoder: str
     guidance: str
     height: int
     width: int
@@ -146,6 +149,7 @@ class ModelBench:
             ("device", f"{self.device}, {self.dtype}, {self.threads} threads", ""),
             ("run", f"{self.quality}, {self.memory}, attention {self.attention}, guidance {self.guidance}", ""),
             ("  blocks", f"{'compiled' if self.compiled == 'true' else 'as they are'}, {self.products} products", ""),
+            ("  decoder", self.decoder, ""),
             ("a clip", f"{self.seconds_per_clip:.2f} s", f"{REAL_TIME_S:g} s is real time"),
             *(
                 (f"  {stage}", f"{seconds:.3f} s, {seconds / self.seconds_per_clip:.0%}", "")
@@ -216,7 +220,7 @@ def bench_model(
     best = min(measured[1:], key=lambda clip: clip.end)
     peak = _peak(world.pipeline)
     linear, attention = operations(world.pipeline, state, controls)
-    how = {name: spec.numerics[name] for name in ("quality", "memory", "attention", "products", "compiled", "guidance")}
+    how = {name: spec.numerics[name] for name in _HOW}
     return ModelBench(
         **how,
         model=model,
@@ -249,7 +253,7 @@ def _load(model: str, *, steps: int | None, device: str, options: RunOptions) ->
         # What is free is asked for before the weights are there, and these are made in their place.
         options = replace(options, memory="resident") if options.memory == "auto" else options
         pipeline = _random(RANDOM_SIZES[model], where if options.memory == "resident" else torch.device("cpu"), where)
-        make_ready(pipeline, where, options, add_lora=False)
+        make_ready(pipeline, where, options, random_weights=True)
         return LongVie2WorldModel(pipeline, name=model, steps=steps)
     world = load_model(model, device=device, options=options)
     if not isinstance(world, LongVie2WorldModel):

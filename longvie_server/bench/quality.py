@@ -50,11 +50,11 @@ class QualityBench:
 
 
 def bench_quality(model: str, *, options: RunOptions, clips: int = 2, device: str = "auto") -> QualityBench:
-    """Measure a model as `final` with full products, and as the options say, one after the other.
+    """Measure a model as `final` with full products and decoder, and as the options say, one after the other.
 
     Args:
         model: a world model's name, or one of `RANDOM_SIZES`.
-        options: quality and products are the second one's; all else holds for both.
+        options: quality, products and decoder are the second one's; all else holds for both.
         clips: to count of each, after one that warms up.
         device: where the weights go.
 
@@ -69,5 +69,6 @@ def bench_quality(model: str, *, options: RunOptions, clips: int = 2, device: st
         pictures.append(frames[0])
         return measured
 
-    final, chosen = measure(replace(options, quality="final", products="full")), measure(options)
+    final = measure(replace(options, quality="final", products="full", decoder="full"))
+    chosen = measure(options)
     return QualityBench(final, chosen, psnr(pictures[1], pictures[0]))

@@ -79,6 +79,7 @@ def model(
     attention: Annotated[str, typer.Option(help="Attention kernel, as in longvie serve.")] = "auto",
     compile_blocks: Annotated[str, typer.Option("--compile", help="auto, on or off.")] = "auto",
     products: Annotated[str, typer.Option(help="full, or float8, which is measured beside it.")] = "full",
+    decoder: Annotated[str, typer.Option(help="full, or tiny, which is measured beside it.")] = "full",
     json_file: JsonFile = None,
 ) -> None:
     """A model's clips, stage by stage, beside the floor of its operations at the rates of this machine."""
@@ -86,9 +87,16 @@ def model(
     from ..bench.quality import bench_quality
     from ..world_model.options import RunOptions
 
-    options = RunOptions(memory=memory, quality=quality, attention=attention, compile=compile_blocks, products=products)
+    options = RunOptions(
+        memory=memory,
+        quality=quality,
+        attention=attention,
+        compile=compile_blocks,
+        products=products,
+        decoder=decoder,
+    )
     result: _Result
-    if (quality, products) == ("final", "full") or steps is not None:
+    if (quality, products, decoder) == ("final", "full", "full") or steps is not None:
         result = bench_model(model, clips=clips, steps=steps, device=device, options=options)
     else:
         result = bench_quality(model, options=options, clips=clips, device=device)

@@ -49,6 +49,7 @@ def serve(
         str | None, typer.Option("--compile", help="Compile the model while it is loaded: auto, on or off.")
     ] = None,
     products: Annotated[str | None, typer.Option(help="full, or float8: 8-bit matrix products, for an H100.")] = None,
+    decoder: Annotated[str | None, typer.Option(help="full, or tiny: a small network decodes, for previews.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs that make each clip together.")] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     resume_ttl_s: Annotated[float | None, typer.Option(help="How long a lost session is kept, seconds.")] = None,
@@ -84,6 +85,7 @@ def serve(
             "attention": attention,
             "compile": compile_blocks,
             "products": products,
+            "decoder": decoder,
             "gpus": gpus,
         },
         "session": {"max_sessions": max_sessions, "resume_ttl_s": resume_ttl_s, "record_dir": record_dir},

@@ -13,7 +13,7 @@ from ..world_model.interface import ControlClip
 from .canvas import canvas_from_uv
 from .clip_geometry import ClipGeometry
 from .dense import encode_dense
-from .resize import resize_bicubic
+from .resize import resize_video
 from .sparse import SparsePainter
 
 __all__ = ["encode_controls", "seen_points", "track_z"]
@@ -40,9 +40,7 @@ def encode_controls(geometry: ClipGeometry, depth_range: DepthRange, *, height: 
     dense = encode_dense(geometry.depth_m, depth_range)
     z = track_z(geometry, depth_range, dense)
     painter = SparsePainter(canvas_from_uv(geometry.track_uv), z, geometry.track_drawn)
-    sparse = np.empty((len(painter), height, width, 3), dtype=np.uint8)
-    for frame, canvas in zip(sparse, painter, strict=True):
-        frame[...] = resize_bicubic(canvas, height=height, width=width)
+    sparse = resize_video(painter, np.empty((len(painter), height, width, 3), dtype=np.uint8))
     return ControlClip(dense=dense, sparse=sparse, points=seen_points(geometry))
 
 

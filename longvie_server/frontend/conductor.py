@@ -19,11 +19,11 @@ from bridge.messages import Plane
 from bridge.planes import image_to_plane
 from bridge.tick import HISTORY_FRAMES
 
+from ..session.clip_work import ClipWork
 from ..session.registry import Entry, SessionRegistry
-from ..session.session import ClipWork
 from ..session.turns import Turns
 from ..worker.events import Done, Failed, Frames, GaveUp, Interrupted, Painted, Progress, Restarting, SupervisorEvent
-from ..worker.job import ClipJob
+from ..worker.job import ClipJob, PaintJob
 from .eta import ClipClock
 from .metrics import Metrics
 from .peer import PeerLink
@@ -39,6 +39,10 @@ class WorkerPort(Protocol):
 
     def submit(self, job: ClipJob) -> None:
         """Make this clip."""
+        ...
+
+    def prepare(self, job: PaintJob) -> bool:
+        """Paint this clip's controls while the one before is made; return whether that is done."""
         ...
 
     def cancel(self, job_id: int) -> None:
@@ -63,6 +67,8 @@ class Conductor:
         self._sessions: SessionRegistry[PeerLink] | None = None
         self._flush: Callable[[Entry[PeerLink]], None] | None = None
         self._job: ClipJob | None = None
+        # Whose clip was painted while this one is made, under the id that its job will have.
+        self._ahead: tuple[str, PaintJob] | None = None
         self._owner = ""
         self._tail: list[NDArray[np.uint8]] = []
         self._encodings: dict[int, tuple[str, int]] = {}
@@ -86,9 +92,12 @@ class Conductor:
         self._stop_if_over()
 
     def advance(self) -> None:
-        """Stop what nobody wants, and give the worker the next clip if it has none."""
+        """Stop what nobody wants; give the worker the next clip, or what is known of it while it makes another."""
         self._stop_if_over()
-        if self._job is not None or self._worker is None or self.broken is not None:
+        if self._worker is None or self.broken is not None:
+            return
+        if self._job is not None:
+            self._paint_ahead()
             return
         name = self._turns.next(self._wants_turn)
         entry = self._entry(name)
@@ -168,8 +177,27 @@ class Conductor:
 
     # --- inside
 
+    def _paint_ahead(self) -> None:
+        """Have the clip painted that comes next, as far as can be told; where another does, only that was in vain."""
+        if self._ahead is not None or self._worker is None:
+            return
+        for name in self._turns.waiting(self._has_ahead)[:1]:
+            entry = self._entry(name)
+            ahead = None if entry is None else entry.session.clip_ahead
+            if ahead is not None:
+                job = PaintJob(next(self._ids), ahead.geometry, ahead.real_ticks, ahead.depth_range)
+                self._ahead = (name, job) if self._worker.prepare(job) else None
+
+    def _job_id(self, work: ClipWork) -> int:
+        """Return a new job's id: that of its painting, where it was painted ahead."""
+        ahead, self._ahead = self._ahead, None
+        # A buffer is another session's once its clip was made or dropped; within a session a clip that waits is begun.
+        if ahead is not None and ahead[0] == self._owner and ahead[1].geometry is work.geometry:
+            return ahead[1].job_id
+        return next(self._ids)
+
     def _submit(self, entry: Entry[PeerLink], work: ClipWork) -> None:
-        job_id = next(self._ids)
+        job_id = self._job_id(work)
         self._encodings = {job_id: (entry.request.frame_encoding, entry.request.jpeg_quality)}
         self._job = ClipJob(job_id, work.state, work.geometry, work.real_ticks)
         self._tail = []
@@ -190,6 +218,8 @@ class Conductor:
             return
         _log.warning("clip.repeated", session=entry.session.name, clip=entry.session.clip)
         self._metrics.clips_repeated.inc()
+        # What was painted is gone with the worker.
+        self._ahead = None
         assert self._job is not None
         assert self._worker is not None
         self._tail = []
@@ -213,6 +243,10 @@ class Conductor:
 
     def _entry(self, name: str | None) -> Entry[PeerLink] | None:
         return self._sessions.get(name) if name and self._sessions is not None else None
+
+    def _has_ahead(self, name: str) -> bool:
+        entry = self._entry(name)
+        return entry is not None and entry.session.clip_ahead is not None
 
     def _wants_turn(self, name: str) -> bool:
         entry = self._entry(name)

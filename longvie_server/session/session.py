@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -43,13 +43,13 @@ from bridge.protocol.numbered import NumberedReceiver, NumberedSender
 from bridge.protocol.values import state_to_message, tick_from_message
 from bridge.tick import CLIP_TICKS, DepthRange, WorldState
 
-from ..control.clip_geometry import ClipGeometry
 from .assembler import ClipAssembler, CutFrame, PlannedClip
 from .clip_buffer import BufferPool
+from .clip_work import ClipAhead, ClipWork
 from .recorder import SessionRecorder
 from .script import Script
 
-__all__ = ["CREDIT_TICKS", "ClipWork", "Phase", "Session"]
+__all__ = ["CREDIT_TICKS", "Phase", "Session"]
 
 CREDIT_TICKS: Final = CLIP_TICKS + 16
 """Ticks that a client may be ahead of the control signals, memory permitting."""
@@ -64,15 +64,6 @@ class Phase(enum.Enum):
     TAKING = "taking"
     DRAINING = "draining"
     OVER = "over"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClipWork:
-    """A clip that the world model can make: everything it depends on."""
-
-    state: WorldState
-    geometry: ClipGeometry
-    real_ticks: int
 
 
 class Session:
@@ -222,6 +213,13 @@ class Session:
     def is_running(self) -> bool:
         """A clip is with the world model."""
         return self._running is not None
+
+    @property
+    def clip_ahead(self) -> ClipAhead | None:
+        """What is known of the clip that waits, where it can be painted before its turn."""
+        if not self._planned or self.phase is Phase.OVER or self.frames_sent >= self._granted_frames:
+            return None
+        return ClipAhead.of(self._planned[0], self._running_state or self._state, running=self.is_running)
 
     @property
     def clip(self) -> int:

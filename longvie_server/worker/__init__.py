@@ -18,7 +18,7 @@ from .events import (
     SupervisorEvent,
     WorkerEvent,
 )
-from .job import ClipJob
+from .job import ClipJob, PaintJob
 from .process import WORKER_COMMAND
 from .supervisor import RestartPolicy, WorkerSupervisor
 from .worker import Worker
@@ -36,6 +36,7 @@ __all__ = [
     "Interrupted",
     "LoadFailed",
     "ModelChoice",
+    "PaintJob",
     "Painted",
     "Progress",
     "Ready",

@@ -1,7 +1,8 @@
 """The worker's process: jobs in through one pipe, events out through another, planes through shared memory.
 
 The main thread makes clips, one at a time. A second thread reads the pipe, so that a cancel is seen between two events
-of a clip, and ends the process at once when the pipe ends: a worker never outlives its parent.
+of a clip, and what comes next is painted meanwhile; it ends the process at once when the pipe ends: a worker never
+outlives its parent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
+
 from bridge.errors import BridgeError, WorldModelFailed
 
 from ..world_model.interface import StepFrames, WorldModel
@@ -30,6 +33,7 @@ from .messages import (
     Close,
     FramesWritten,
     Message,
+    PaintAhead,
     PlanesAt,
     PlanesAttached,
     RawStream,
@@ -37,6 +41,7 @@ from .messages import (
     read_message,
     write_message,
 )
+from .paint import AheadPainter
 from .planes import SharedPlanes
 from .process import WORKER_COMMAND
 from .ranks import Ranks, device_of_rank, follow
@@ -50,10 +55,15 @@ _log = logging.getLogger(__name__)
 
 
 class _Inbox:
-    """What the parent says, read by a thread of its own."""
+    """What the parent says, read by a thread of its own.
 
-    def __init__(self, stream: RawStream) -> None:
-        self._stream = stream
+    Args:
+        stream: the pipe.
+        on_ahead: told, on that thread, what can be painted while a clip is made.
+    """
+
+    def __init__(self, stream: RawStream, on_ahead: Callable[[PaintAhead], None]) -> None:
+        self._stream, self._on_ahead = stream, on_ahead
         # Unbounded in type only: the parent sends the next job when the one before has ended.
         self._queue: queue.SimpleQueue[PlanesAt | RunClip | None] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -78,6 +88,8 @@ class _Inbox:
                     self._queue.put(message)
                 elif isinstance(message, PlanesAt):
                     self._queue.put(message)
+                elif isinstance(message, PaintAhead):
+                    self._on_ahead(message)
                 elif isinstance(message, Close) or (isinstance(message, CancelClip) and message.job_id == self._job_id):
                     self._stop.set()
                     if isinstance(message, Close):
@@ -101,7 +113,14 @@ def run_worker(
     Returns:
         the process's exit code.
     """
-    orders = _Inbox(inbox)
+    painter = AheadPainter()
+    ranks = Ranks()
+
+    def paint_ahead(order: PaintAhead) -> None:
+        painter.begin(order)
+        ranks.send(order)
+
+    orders = _Inbox(inbox, paint_ahead)
     try:
         ranks = start_ranks()
         model = load()
@@ -118,22 +137,30 @@ def run_worker(
     while (order := orders.next()) is not None:
         if isinstance(order, PlanesAt):
             planes = SharedPlanes.attach(order.name, order.height, order.width)
+            painter.use(planes, height=order.height, width=order.width)
             ranks.attach(order)
             write_message(outbox, PlanesAttached())
         elif planes is not None:
-            write_message(outbox, _run(model, order, planes, orders, outbox, ranks))
+            write_message(outbox, _run(model, painter, order, planes, orders, outbox, ranks))
     ranks.close()
+    painter.close()
     if planes is not None:
         planes.close()
     return 0
 
 
 def _run(
-    model: WorldModel, order: RunClip, planes: SharedPlanes, orders: _Inbox, outbox: RawStream, ranks: Ranks
+    model: WorldModel,
+    painter: AheadPainter,
+    order: RunClip,
+    planes: SharedPlanes,
+    orders: _Inbox,
+    outbox: RawStream,
+    ranks: Ranks,
 ) -> Message:
     """Make one clip and return how it ended."""
     try:
-        clip = ranks.lead(make_clip(model, planes.read_job(order)), order)
+        clip = ranks.lead(make_clip(model, planes.read_job(order), ahead=painter), order)
         first = 0
         while not orders.stop_asked:
             try:
@@ -244,6 +271,9 @@ def main(arguments: Sequence[str] | None = None, *, load: LoadModel = _load) -> 
     os.dup2(2, 1)
 
     choice = given.choice
+    if choice.threads is not None:
+        # The libraries' other threads are told by the environment; these are not.
+        cv2.setNumThreads(choice.threads)
 
     def load_mine() -> WorldModel:
         return load(replace(choice, device=device_of_rank(choice.device, given.rank, choice.gpus)))

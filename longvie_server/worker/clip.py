@@ -5,35 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from bridge.errors import WorldModelFailed
 from bridge.tick import CLIP_TICKS
 
-from ..control.dense import measure_depth_range, saturated_fraction
-from ..control.encode import encode_controls
-from ..world_model.interface import ControlClip, StepEvent, StepFrames, StepProgress, WorldModel
+from ..world_model.interface import StepEvent, StepFrames, StepProgress, WorldModel
 from .events import Painted, Progress
 from .job import ClipJob
+from .paint import AheadPainter, paint
 
 __all__ = ["ClipEvent", "make_clip"]
-
-SATURATION_WARNING: Final = 0.2
-"""Where more of the depth than this is plain black or white, the range that would fit is measured as well."""
 
 ClipEvent: TypeAlias = Painted | Progress | StepFrames
 
 
 def make_clip(
-    model: WorldModel, job: ClipJob, *, clock: Callable[[], float] = time.perf_counter
+    model: WorldModel,
+    job: ClipJob,
+    *,
+    ahead: AheadPainter | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[ClipEvent, None, Mapping[str, float]]:
     """Make a clip. Closing the generator cancels it.
+
+    Args:
+        model: that makes it.
+        job: the clip.
+        ahead: may have its control pixels already.
+        clock: seconds.
 
     Yields:
         `Painted` once, `Progress`, and the 81 frames in order.
 
     Returns:
-        seconds of control, encode, denoise, decode (without the time that the caller took over the events) and total.
+        seconds of control (of what was not painted ahead), encode, denoise, decode (without the time that the caller
+        took over the events) and total.
 
     Raises:
         BridgeError: the job is not of the model's size; the model gave another number of frames than 81.
@@ -42,7 +49,8 @@ def make_clip(
     seconds = dict.fromkeys(("control", "encode", "denoise", "decode"), 0.0)
     yield Progress(job.job_id, "control", 0, 1)
     control_began_s = clock()
-    painted, controls = _paint(model, job)
+    painting = None if ahead is None else ahead.take(job.painting)
+    painted, controls = painting or paint(job.painting, height=model.spec.height, width=model.spec.width)
     seconds["control"] = clock() - control_began_s
     yield painted
     yield Progress(job.job_id, "control", 1, 1)
@@ -71,15 +79,6 @@ def make_clip(
         steps.close()
     _check_count(frames, at_end=True)
     return {**seconds, "total": clock() - began_s}
-
-
-def _paint(model: WorldModel, job: ClipJob) -> tuple[Painted, ControlClip]:
-    real_m = job.geometry.depth_m[: job.measure_ticks]
-    depth_range = job.state.depth_range or measure_depth_range(real_m)
-    controls = encode_controls(job.geometry, depth_range, height=model.spec.height, width=model.spec.width)
-    saturated = saturated_fraction(real_m, depth_range)
-    fitting = measure_depth_range(real_m) if saturated > SATURATION_WARNING else None
-    return Painted(job.job_id, depth_range, saturated, fitting), controls
 
 
 def _stage(event: StepEvent) -> str:

@@ -1,4 +1,4 @@
-"""One clip to be made: all that the worker needs of it."""
+"""One clip to be made: all that the worker needs of it, and the part of it that is known earlier."""
 
 from __future__ import annotations
 
@@ -8,11 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InvalidValue, ShapeMismatch
-from bridge.tick import CLIP_TICKS, TRACK_COUNT, WorldState
+from bridge.tick import CLIP_TICKS, TRACK_COUNT, DepthRange, WorldState
 
 from ..control.clip_geometry import ClipGeometry
 
-__all__ = ["ClipJob"]
+__all__ = ["ClipJob", "PaintJob"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaintJob:
+    """All that a clip's control videos depend on; known while the clip before is still being made.
+
+    Args:
+        job_id: of the clip's job.
+        geometry, measure_ticks: as in `ClipJob`.
+        depth_range: as in the clip's state.
+    """
+
+    job_id: int
+    geometry: ClipGeometry
+    measure_ticks: int
+    depth_range: DepthRange | None
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that every array is of a model's frame size, so that none is broadcast into another shape.
+
+        Raises:
+            ShapeMismatch: one is not.
+        """
+        geometry = self.geometry
+        _check("geometry.depth_m", geometry.depth_m, (CLIP_TICKS, height, width), np.float32)
+        _check("geometry.track_uv", geometry.track_uv, (CLIP_TICKS, TRACK_COUNT, 2), np.float32)
+        _check("geometry.track_depth_m", geometry.track_depth_m, (CLIP_TICKS, TRACK_COUNT), np.float32)
+        _check("geometry.track_drawn", geometry.track_drawn, (CLIP_TICKS, TRACK_COUNT), np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,18 +72,20 @@ class ClipJob:
                 remedy="Count the clip's real ticks.",
             )
 
+    @property
+    def painting(self) -> PaintJob:
+        """Its part that the control videos depend on."""
+        return PaintJob(self.job_id, self.geometry, self.measure_ticks, self.state.depth_range)
+
     def check_size(self, height: int, width: int) -> None:
-        """Check that every array is of a model's frame size, so that none is broadcast into another shape.
+        """Check that every array is of a model's frame size, as `PaintJob.check_size` does.
 
         Raises:
             ShapeMismatch: one is not.
         """
-        geometry, state = self.geometry, self.state
-        _check("geometry.depth_m", geometry.depth_m, (CLIP_TICKS, height, width), np.float32)
-        _check("geometry.track_uv", geometry.track_uv, (CLIP_TICKS, TRACK_COUNT, 2), np.float32)
-        _check("geometry.track_depth_m", geometry.track_depth_m, (CLIP_TICKS, TRACK_COUNT), np.float32)
-        _check("geometry.track_drawn", geometry.track_drawn, (CLIP_TICKS, TRACK_COUNT), np.bool_)
-        _check("state.frames", state.frames, (len(state.frames), height, width, 3), np.uint8)
+        self.painting.check_size(height, width)
+        frames = self.state.frames
+        _check("state.frames", frames, (len(frames), height, width, 3), np.uint8)
 
 
 def _check(field: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:

@@ -1,8 +1,9 @@
 """The pipe between a worker and its parent: msgpack maps, each after its length; never a plane, never a pickle.
 
-Parent to worker: `PlanesAt` once, then `RunClip`, `CancelClip`, `Close`. Worker to parent: `Ready` or `LoadFailed`,
-`PlanesAttached`, then per job `Painted`, `Progress`, `FramesWritten` and `Done`, `Failed` or `Cancelled`.
-From a worker's first process to its others (`ranks`): `PlanesAt` once, `RunClip`, `GoOn`, `CancelClip`, `Close`.
+Parent to worker: `PlanesAt` once, then `RunClip`, `PaintAhead`, `CancelClip`, `Close`. Worker to parent: `Ready` or
+`LoadFailed`, `PlanesAttached`, then per job `Painted`, `Progress`, `FramesWritten` and `Done`, `Failed` or `Cancelled`.
+From a worker's first process to its others (`ranks`): `PlanesAt` once, `RunClip`, `PaintAhead`, `GoOn`, `CancelClip`,
+`Close`.
 The end of a pipe is the end of the process behind it.
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "FramesWritten",
     "GoOn",
     "Message",
+    "PaintAhead",
     "PlanesAt",
     "PlanesAttached",
     "RawStream",
@@ -72,6 +74,15 @@ class RunClip:
 
 
 @dataclass(frozen=True, slots=True)
+class PaintAhead:
+    """The geometry of the job that comes after the running one lies in the block: its control videos can be painted."""
+
+    job_id: int
+    measure_ticks: int
+    depth_range: DepthRange | None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelClip:
     """Stop the job, if it is still the running one."""
 
@@ -103,6 +114,7 @@ Message: TypeAlias = (
     PlanesAt
     | PlanesAttached
     | RunClip
+    | PaintAhead
     | CancelClip
     | GoOn
     | Close

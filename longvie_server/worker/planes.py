@@ -90,14 +90,17 @@ class SharedPlanes:
                 block = SharedMemory(name)
         return cls(block, height, width, owner=False)
 
-    def write_job(self, job: ClipJob) -> None:
-        """Copy the arrays of a job, whose size has been checked, into the block."""
-        mine, theirs = self.geometry, job.geometry
+    def write_geometry(self, theirs: ClipGeometry) -> None:
+        """Copy the geometry of a job, whose size has been checked, into the block."""
+        mine = self.geometry
         mine.depth_m[...] = theirs.depth_m
         mine.track_uv[...] = theirs.track_uv
         mine.track_depth_m[...] = theirs.track_depth_m
         mine.track_drawn[...] = theirs.track_drawn
-        self.history[: len(job.state.frames)] = job.state.frames
+
+    def write_history(self, frames: NDArray[np.uint8]) -> None:
+        """Copy the frames of a job's state, whose size has been checked, into the block."""
+        self.history[: len(frames)] = frames
 
     def read_job(self, order: RunClip) -> ClipJob:
         """Return the job whose arrays lie in the block; its geometry is the block's own, its frames are a copy."""

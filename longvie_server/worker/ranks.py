@@ -27,6 +27,7 @@ from .messages import (
     Close,
     GoOn,
     Message,
+    PaintAhead,
     PlanesAt,
     PlanesAttached,
     RawStream,
@@ -34,6 +35,7 @@ from .messages import (
     read_message,
     write_message,
 )
+from .paint import AheadPainter
 from .planes import SharedPlanes
 from .process import ChildProcess
 
@@ -166,13 +168,17 @@ def follow(
         _log.error("%s", error)
         return 1
     planes: SharedPlanes | None = None
+    painter = AheadPainter()
     clip: Generator[ClipEvent, None, object] | None = None
     while not isinstance(order := orders.get(), Close):
         if isinstance(order, PlanesAt):
             planes = SharedPlanes.attach(order.name, order.height, order.width)
+            painter.use(planes, height=order.height, width=order.width)
             write_message(outbox, PlanesAttached())
+        elif isinstance(order, PaintAhead):
+            painter.begin(order)
         elif isinstance(order, RunClip) and planes is not None:
-            clip = make_clip(model, planes.read_job(order))
+            clip = make_clip(model, planes.read_job(order), ahead=painter)
         elif isinstance(order, CancelClip) and clip is not None:
             clip.close()
             clip = None

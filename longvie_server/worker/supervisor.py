@@ -30,7 +30,7 @@ from .events import (
     SupervisorEvent,
     WorkerEvent,
 )
-from .job import ClipJob
+from .job import ClipJob, PaintJob
 from .process import WORKER_COMMAND
 from .worker import Worker
 
@@ -157,6 +157,15 @@ class WorkerSupervisor:
             with suppress(OutOfOrder):
                 self._worker.submit(job)
             self._open_jobs[job.job_id] = job.state.clip
+
+    def prepare(self, job: PaintJob) -> bool:
+        """Have a job's control videos painted while the one before is denoised; see `Worker.prepare`.
+
+        Raises:
+            ShapeMismatch: an array is not of the model's size.
+        """
+        with self._lock:
+            return self._error is None and not self._closed and self._worker.prepare(job)
 
     def cancel(self, job_id: int) -> None:
         """Ask for the end of a job; `Cancelled` follows, or what ended it before. An unknown job is ignored."""

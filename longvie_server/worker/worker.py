@@ -16,8 +16,8 @@ from bridge.errors import BridgeError, OutOfOrder, ServerBusy, WorldModelFailed
 from ..world_model.interface import ModelSpec
 from .choice import ModelChoice
 from .events import Cancelled, Died, Done, Failed, Frames, LoadFailed, Painted, Progress, Ready, WorkerEvent
-from .job import ClipJob
-from .messages import CancelClip, Close, FramesWritten, Message, PlanesAt, PlanesAttached, RunClip
+from .job import ClipJob, PaintJob
+from .messages import CancelClip, Close, FramesWritten, Message, PaintAhead, PlanesAt, PlanesAttached, RunClip
 from .planes import SharedPlanes
 from .process import WORKER_COMMAND, ChildProcess
 
@@ -63,6 +63,9 @@ class Worker:
         self._ready = False
         self._waiting: deque[ClipJob] = deque()
         self._running: int | None = None
+        # Whether the running job's geometry has been read by all who make it, so that another may lie in its place.
+        self._geometry_read = False
+        self._painted_ahead: int | None = None
         self._cancelled: list[int] = []
         self._load_error: BridgeError | None = None
         self._closing = False
@@ -153,6 +156,31 @@ class Worker:
                 # The listener sends it when its turn comes.
                 self._waiting.append(job)
 
+    def prepare(self, job: PaintJob) -> bool:
+        """Have the control videos of a job that comes next painted while the running one is denoised.
+
+        It changes no pixel and no event. Another job may come next all the same: then this one is painted when it
+        comes, as without.
+
+        Args:
+            job: of a clip that will be submitted under this `job_id`, with this very geometry.
+
+        Returns:
+            whether they are painted: one job at a time, from the first denoising step of the running one on.
+
+        Raises:
+            ShapeMismatch: an array is not of the model's size.
+        """
+        with self._lock:
+            planes, spec, process = self._planes, self._spec, self._process
+            if not self._geometry_read or self._waiting or planes is None or spec is None or process is None:
+                return False
+            job.check_size(spec.height, spec.width)
+            planes.write_geometry(job.geometry)
+            process.send(PaintAhead(job.job_id, job.measure_ticks, job.depth_range))
+            self._geometry_read, self._painted_ahead = False, job.job_id
+            return True
+
     def cancel(self, job_id: int) -> None:
         """Ask for the end of a job; `Cancelled` follows, or what ended it before. An unknown job is ignored."""
         with self._lock:
@@ -206,7 +234,10 @@ class Worker:
         assert planes is not None, "the worker is ready, hence has the block"
         assert spec is not None, "the worker is ready, hence has said what its model is"
         job.check_size(spec.height, spec.width)
-        planes.write_job(job)
+        if job.job_id != self._painted_ahead:
+            planes.write_geometry(job.geometry)
+        planes.write_history(job.state.frames)
+        self._geometry_read, self._painted_ahead = False, None
         process.send(_order(job))
         self._running = job.job_id
 
@@ -259,6 +290,10 @@ class Worker:
                 events = [message, *self._run_next(process)]
         elif isinstance(message, (Painted, Progress)):
             events = [message]
+            if isinstance(message, Progress) and message.stage == "denoise" and message.step == 1:
+                # Several processes take a denoising step together, so by its end each of them has painted.
+                with self._lock:
+                    self._geometry_read = message.job_id == self._running
         for event in events:
             self._tell(event)
 

@@ -17,6 +17,7 @@ class RunOptions:
         attention: "auto" or an attention kernel's name.
         compile: "auto", "on" or "off": the blocks become machine code of their own, once, while the model is loaded.
         products: "full", or "float8": the blocks multiply 8-bit numbers, which another picture comes of.
+        decoder: "full", or "tiny": a published small network makes the pictures of Wan 2.1's latents, for previews.
         gpus: processes that make each clip together, each on a device of its own.
     """
 
@@ -25,4 +26,5 @@ class RunOptions:
     attention: str = "auto"
     compile: str = "auto"
     products: str = "full"
+    decoder: str = "full"
     gpus: int = 1

@@ -23,6 +23,7 @@ from .float8 import use_float8
 from .memory import MemoryProfile, own_memory, profile_for
 from .pipeline import LongVie2Pipeline
 from .quality import quality_named
+from .tiny_decoder import tiny_decoder_for
 
 __all__ = ["load_checkpoint", "make_ready", "save_checkpoint"]
 
@@ -89,21 +90,27 @@ def load_checkpoint(
     return pipeline
 
 
-def make_ready(pipeline: LongVie2Pipeline, device: torch.device, options: RunOptions, *, add_lora: bool = True) -> None:
+def make_ready(
+    pipeline: LongVie2Pipeline, device: torch.device, options: RunOptions, *, random_weights: bool = False
+) -> None:
     """Change a pipeline that was just read, or built, to what the options say, and lay it out on a device.
 
     Args:
         pipeline: on the CPU, or on that device already.
         device: where it will run.
         options: how.
-        add_lora: False where its weights are random.
+        random_weights: True where its weights are random, and published ones would add nothing to them.
 
     Raises:
         InvalidValue: an option's name is not known, or what it asks for cannot be had here.
     """
     trade = quality_named(options.quality)
-    trade.apply(pipeline, add_lora=add_lora)
+    trade.apply(pipeline, add_lora=not random_weights)
     pipeline.quality = trade.name
+    if options.decoder == "tiny":
+        pipeline.tiny_decoder = tiny_decoder_for(pipeline.vae, random_weights=random_weights).to(device)
+    elif options.decoder != "full":
+        raise InvalidValue("is not known", field="decoder", value=options.decoder, remedy="Use full or tiny.")
     for name in _PARTS:
         part = getattr(pipeline, name).eval().requires_grad_(False)
         if device.type == "cpu":

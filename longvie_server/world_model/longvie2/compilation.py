@@ -57,7 +57,8 @@ def compile_blocks(pipeline: LongVie2Pipeline, device: torch.device, *, backend:
         for history in (False, True):
             _rehearse(pipeline, device, history=history)
     except Exception:
-        # What a compiler raises is its own; without it the model runs all the same.
+        # All of them: dynamo, inductor, Triton, the C compiler's process and a cache that cannot be written have errors
+        # of their own, with no base but this one. Without machine code the model runs all the same.
         _log.exception("the model's blocks cannot be compiled here; they run as they are")
         for block in transformer.modules():
             block._compiled_call_impl = None

@@ -31,7 +31,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 )
 from torch import Tensor, nn
 
-__all__ = ["decode_chunks", "encode_moments", "supports"]
+__all__ = ["Memory", "decode_chunks", "encode_moments", "enlarge", "per_frame", "supports"]
 
 Memory: TypeAlias = "dict[nn.Module, Tensor]"
 """Per layer, the frames that it needs of the chunks before; empty before the first chunk."""
@@ -125,11 +125,11 @@ def _stacked(conv: WanCausalConv3d, x: Tensor, stride: int) -> Tensor:
     weight = conv.weight.transpose(1, 2).flatten(1, 2)  # out, time * in, rows, columns
     if rows == 1:
         return F.linear(x, weight.flatten(1), conv.bias)
-    return _per_frame(x, lambda frames: F.conv2d(frames, weight, conv.bias, padding=rows // 2))
+    return per_frame(x, lambda frames: F.conv2d(frames, weight, conv.bias, padding=rows // 2))
 
 
-def _per_frame(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function of (batch * frames, channels, rows, columns), channels-last in memory."""
+def per_frame(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply a function of (batch * frames, channels, rows, columns) to (batch, frames, rows, columns, channels)."""
     out = function(x.flatten(0, 1).permute(0, 3, 1, 2))
     return torch.unflatten(out.permute(0, 2, 3, 1), 0, x.shape[:2])
 
@@ -180,11 +180,14 @@ def _resample(layer: WanResample, x: Tensor, memory: Memory) -> Tensor:
     if layer.mode == "upsample3d":
         x = _double_frames(layer, x, memory)
     if layer.mode.startswith("upsample"):
-        # "nearest-exact" by two is plain repetition.
-        x = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2, -1).flatten(4, 5).flatten(2, 3)
-        return _per_frame(x, layer.resample[1])
-    x = _per_frame(x, layer.resample)
+        return per_frame(enlarge(x), layer.resample[1])
+    x = per_frame(x, layer.resample)
     return _halve_frames(layer, x, memory) if layer.mode == "downsample3d" else x
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """Return (batch, frames, 2 * rows, 2 * columns, channels): "nearest" by two is plain repetition."""
+    return x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2, -1).flatten(4, 5).flatten(2, 3)
 
 
 def _double_frames(layer: WanResample, x: Tensor, memory: Memory) -> Tensor:

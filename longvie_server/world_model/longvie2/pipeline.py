@@ -20,12 +20,14 @@ from torch import Tensor
 from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from bridge.errors import ShapeMismatch
+from bridge.tick import WorldState
 
-from ..interface import StepEvent, StepFrames, StepProgress
+from ..interface import ControlClip, StepEvent, StepFrames, StepProgress
 from .carry import look_back
 from .encoders import encode_image, encode_prompt
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
+from .tiny_decoder import TinyDecoder
 from .transformer import LongVie2Transformer3DModel
 from .vae import (
     VideoVae,
@@ -62,6 +64,17 @@ class ClipInput:
     sparse: NDArray[np.uint8]
     history: NDArray[np.uint8] | None = None
     points: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, state: WorldState, controls: ControlClip) -> ClipInput:
+        """Return the clip that goes on from a state by these controls."""
+        return cls(
+            image=state.image,
+            dense=controls.dense,
+            sparse=controls.sparse,
+            history=state.history,
+            points=controls.points,
+        )
 
     def __post_init__(self) -> None:
         frames, height, width = self.sparse.shape[:3]
@@ -117,6 +130,8 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     """The attention kernel that was chosen for it."""
     products = "full"
     """What its blocks multiply: numbers of the transformer's type, or of 8 bits."""
+    tiny_decoder: TinyDecoder | None = None
+    """What decodes in place of the VAE's own decoder."""
     compiled = False
     """Whether its transformer's blocks were compiled."""
     shared_guidance: Guidance | None = None
@@ -302,7 +317,12 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
     def _decode(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Generator[StepEvent, None, None]:
         total, frames = latents.shape[2], 0
         yield StepProgress("decode", 0, total)
-        for piece in decode_stream(self.vae, latents.to(self.vae.dtype), chunk=chunk, hint=hint):
+        latents = latents.to(self.vae.dtype)
+        if self.tiny_decoder is None:
+            pieces = decode_stream(self.vae, latents, chunk=chunk, hint=hint)
+        else:
+            pieces = self.tiny_decoder.decode_stream(latents, chunk=chunk)
+        for piece in pieces:
             yield StepFrames(to_pixels(piece))
             frames += piece.shape[2]
             yield StepProgress("decode", latent_frames(frames), total)

@@ -18,55 +18,13 @@ from diffusers import TaylorSeerCacheConfig
 from bridge.errors import InvalidValue
 
 from .pipeline import LongVie2Pipeline
+from .published_file import PublishedFile
 
-__all__ = ["FEW_STEPS_ENVIRONMENT", "QUALITIES", "Lora", "Quality", "quality_named"]
+__all__ = ["FEW_STEPS_ENVIRONMENT", "QUALITIES", "Quality", "quality_named"]
 
 FEW_STEPS_ENVIRONMENT: Final = "LONGVIE_FEW_STEPS_LORA"
 _FEW: Final = 4
 """A checkpoint that asks for no more steps than this is made for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """A file of low-rank changes to the weights.
-
-    Args:
-        repository: on the Hub, `owner/name`.
-        file: in the repository.
-    """
-
-    repository: str
-    file: str
-
-    def find(self, environ: Mapping[str, str]) -> Path:
-        """Return the file: where the environment says, else from the Hub or its cache.
-
-        Raises:
-            InvalidValue: it is not there, or cannot be fetched.
-        """
-        given = environ.get(FEW_STEPS_ENVIRONMENT, "")
-        if given:
-            if not Path(given).is_file():
-                raise InvalidValue(
-                    "there is no such file",
-                    field=FEW_STEPS_ENVIRONMENT,
-                    value=given,
-                    remedy="Correct the path of the few-step LoRA, or unset it to have it fetched.",
-                )
-            return Path(given)
-        # Imported here, as in the registry: all else works without the Hub's client.
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        try:
-            return Path(hf_hub_download(self.repository, self.file))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise InvalidValue(
-                f"its few-step LoRA cannot be fetched from the Hub ({type(error).__name__})",
-                field="quality",
-                value=f"{self.repository}/{self.file}",
-                remedy=f"Check the network, set {FEW_STEPS_ENVIRONMENT} to the file, or choose --quality balanced.",
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +44,7 @@ class Quality:
     summary: str
     steps: int | None = None
     guided: bool = True
-    lora: Lora | None = None
+    lora: PublishedFile | None = None
     skipped: int = 1
 
     def passes(self, steps: int, guidance_scale: float) -> int:
@@ -138,7 +96,14 @@ QUALITIES: Final = (
         f"{_FEW} steps and one pass each, with a distilled LoRA",
         steps=_FEW,
         guided=False,
-        lora=Lora("Kijai/WanVideo_comfy", "Lightx2v/lightx2v_I2V_14B_480p_cfg_step_distill_rank128_bf16.safetensors"),
+        lora=PublishedFile(
+            what="few-step LoRA",
+            repository="Kijai/WanVideo_comfy",
+            file="Lightx2v/lightx2v_I2V_14B_480p_cfg_step_distill_rank128_bf16.safetensors",
+            environment=FEW_STEPS_ENVIRONMENT,
+            field="quality",
+            instead="choose --quality balanced",
+        ),
     ),
 )
 """From the slowest to the fastest."""

@@ -138,18 +138,11 @@ class LongVie2WorldModel:
         return self._step(state, controls)
 
     def _step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
-        clip = ClipInput(
-            image=state.image,
-            dense=controls.dense,
-            sparse=controls.sparse,
-            history=state.history,
-            points=controls.points,
-        )
         negative = state.negative_prompt
         if negative is None:
             negative = self.pipeline.defaults.negative_prompt
         events = self.pipeline.generate(
-            clip,
+            ClipInput.of(state, controls),
             text=self._text(state.prompt),
             negative_text=None if self._guidance == 1 else self._text(negative),
             seed=state.seed,
@@ -194,6 +187,7 @@ def _numerics(pipeline: LongVie2Pipeline) -> dict[str, str]:
         "attention": pipeline.attention,
         "products": pipeline.products,
         "compiled": str(pipeline.compiled).lower(),
+        "decoder": "full" if pipeline.tiny_decoder is None else "tiny",
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,

@@ -21,7 +21,8 @@ def test_what_one_side_writes_the_other_reads() -> None:
     mine.unlink()
     try:
         job = make_job()
-        mine.write_job(job)
+        mine.write_geometry(job.geometry)
+        mine.write_history(job.state.frames)
         theirs.frames[...] = np.arange(81, dtype=np.uint8)[:, None, None, None]
         for name in ("depth_m", "track_uv", "track_depth_m", "track_drawn"):
             assert np.array_equal(getattr(theirs.geometry, name), getattr(job.geometry, name), equal_nan=True)

@@ -77,6 +77,24 @@ def test_two_processes_make_the_clip_of_one_and_end_with_it(folder: str) -> None
     assert np.abs(together - alone).max() <= 1
 
 
+def test_both_of_two_processes_paint_the_next_clip_ahead(folder: str) -> None:
+    mailbox = Mailbox()
+    with Worker(ModelChoice(folder, device="cpu", threads=1, gpus=2), on_event=mailbox.put) as worker:
+        spec = worker.wait_ready()
+        ahead = job_for(spec, 2)
+        worker.submit(job_for(spec, 1))
+        while (event := mailbox.until(Progress)).stage != "denoise" or event.step != 1:
+            pass
+        assert worker.prepare(ahead.painting)
+        # In this process alone: the block has it already, and it is not written again.
+        ahead.geometry.depth_m[...] = 3.0
+        worker.submit(ahead)
+        assert mailbox.until(Done).job_id == 1
+        assert mailbox.until(Done).job_id == 2
+    # The second job is the first one once more.
+    assert np.array_equal(mailbox.frames(1), mailbox.frames(2))
+
+
 def test_a_cancelled_clip_leaves_all_of_them_ready_for_the_next(folder: str) -> None:
     mailbox = Mailbox()
     with Worker(ModelChoice(folder, device="cpu", threads=1, gpus=2), on_event=mailbox.put) as worker:

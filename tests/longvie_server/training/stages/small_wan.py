@@ -6,39 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from miniature import MICRO
 
 from longvie_server.sequences import ClipSequence, ClipTruth, SequenceClip
 from longvie_server.sequences.scene import training_scenes
 from longvie_server.world_model.interface import ControlClip
-from longvie_server.world_model.longvie2 import LONGVIE2_14B, LongVie2Config, build
+from longvie_server.world_model.longvie2 import build
 from longvie_server.world_model.longvie2.checkpoint import save_checkpoint
-from longvie_server.world_model.longvie2.configs import ImageEncoderSize, TextEncoderSize, TransformerSize, VaeSize
+from longvie_server.world_model.longvie2.configs import VaeSize
 
 HEIGHT, WIDTH, CLIPS = 32, 32, 2
-SMALL_WAN: LongVie2Config = replace(
-    LONGVIE2_14B,
+SMALL_WAN = replace(
+    MICRO,
     height=HEIGHT,
     width=WIDTH,
     num_inference_steps=1,
-    guidance_scale=1.0,
-    transformer=TransformerSize(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        text_dim=16,
-        freq_dim=16,
-        ffn_dim=32,
-        num_layers=2,
-        image_dim=16,
-        rope_max_seq_len=64,
-        control_num_layers=1,
-        control_num_attention_heads=2,
-        control_ffn_dim=16,
-    ),
+    transformer=replace(MICRO.transformer, control_num_attention_heads=2),
     vae=VaeSize(base_dim=4, decoder_base_dim=4, num_res_blocks=1),
-    text_encoder=TextEncoderSize(vocab_size=384, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
-    image_encoder=ImageEncoderSize(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
-    ),
 )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -131,13 +131,24 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(model: Path, tmp_pat
         fill(folder)
     arguments = ["--steps", "7", "--save-every", "2"]
     subprocess.run([sys.executable, *_command("history", model, whole, *arguments)], env=_environment(), check=True)
-    process = subprocess.Popen([sys.executable, *_command("history", model, killed, *arguments)], env=_environment())
     log = killed / "log.jsonl"
-    while not log.exists() or len(log.read_text().splitlines()) < 5:
-        assert process.poll() is None
-        time.sleep(0.01)
+    os.mkfifo(log)
+    # Open for writing too: the training opens its log anew for every line, and must not seem to have ended in between.
+    told = os.open(log, os.O_RDWR)
+    alive, its_end = os.pipe()
+    command = [sys.executable, *_command("history", model, killed, *arguments)]
+    process = subprocess.Popen(command, env=_environment(), pass_fds=[its_end])
+    os.close(its_end)
+    lines = b""
+    while lines.count(b"\n") < 5:
+        ready, _, _ = select.select([told, alive], [], [])
+        assert alive not in ready, "the training ended before it was killed"
+        lines += os.read(told, 4096)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    os.close(told)
+    os.close(alive)
+    log.unlink()
     saved = int(load_file(killed / "state.safetensors")["step"])
     assert saved in (4, 6)
     assert not (killed / "checkpoint").exists()

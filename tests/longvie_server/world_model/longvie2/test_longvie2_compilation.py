@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import MICRO
+from miniature import MICRO
 from test_longvie2_quality import MANY_STEPS, latents_of
 from torch import Tensor
 

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import MICRO
+from miniature import MICRO
 from parallel_ranks import make_clip
 
 from bridge.errors import InvalidValue

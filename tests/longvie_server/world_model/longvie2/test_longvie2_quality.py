@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MICRO
+from miniature import MICRO
 from safetensors.torch import save_file
 from torch import Tensor
 

@@ -113,6 +113,7 @@ def test_the_spec_tells_size_steps_and_numerics(micro: LongVie2Pipeline, tmp_pat
         "attention",
         "compiled",
         "decode_chunk",
+        "decoder",
         "device",
         "diffusers",
         "dtype",
