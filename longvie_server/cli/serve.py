@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -146,6 +147,7 @@ def configure_logging(*, json_lines: bool, stream: TextIO) -> None:
 
 
 def _watch_stdin(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: a thread that waits in it holds its lock, and Python then aborts as it exits.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     stop.set()

@@ -18,7 +18,7 @@ from bridge.tick import CLIP_STRIDE
 
 from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.carry import CarriedFrame
-from ..world_model.longvie2.vae import to_video
+from ..world_model.longvie2.vae import hint_of
 from .latents import SceneLatents
 from .muon import Muon
 from .pictures import Pictures, Window, decode_pictures, measure, picture_loss
@@ -103,7 +103,7 @@ class _Pieces:
         self.rollouts = [Rollout.load(path) for path in made]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 7, 4t - 3, height, width): long or whole."""
+        """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 9, 4t - 3, height, width): long or whole."""
         config = self.config
         made = bool(self.rollouts) and float(torch.rand((), generator=generator)) < config.rollout_share
         if made:
@@ -120,11 +120,11 @@ class _Pieces:
         if (name, number, made) not in self._carried:
             self._carried[name, number, made] = self.pictures.store.load(name).look_back(number).carry(first)
         carried, scale = self._carried[name, number, made], self.pictures.scale
-        piece = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
+        places = window.of_video(carried.places, scale) - np.array([window.column, window.row], np.float32) * scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
-        shown = to_video(piece.video, device=self.vae.device)
-        known = torch.from_numpy(piece.known).to(shown) * (0.0 if bare else 1.0)
-        hint = self.vae.hint(shown, known[None, None])
+        known = window.of_video(carried.known, scale) & (not bare)
+        hint = hint_of(self.vae, CarriedFrame(window.of_video(carried.video, scale), known, places))
+        assert hint is not None, "a BlockAutoencoder takes one"
         return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 
 

@@ -65,11 +65,11 @@ class TinyConfig:
     out: Path
     model: LongVie2Config = field(default_factory=lambda: TINY)
     start: Path | None = None
-    scenes: int = 300
+    scenes: int = 640
     first_seed: int = 0
     workers: int = 2
     device: str = "cpu"
-    world_steps: int = 6000
+    world_steps: int = 3400
     decoder_steps: int = 700
     world_batch: int = 3
     learning_rate: float = 1e-3

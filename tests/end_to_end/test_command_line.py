@@ -114,6 +114,19 @@ def test_mistakes_are_told_in_a_sentence(tmp_path: Path, arguments: list[str], w
     assert "Traceback" not in text
 
 
+def test_a_server_that_cannot_start_says_why_to_the_program_that_started_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "longvie_server", "serve", "--model", "nowhere/model", "--until-stdin-closes"]
+    # Its standard input stays open all the while: the thread that waits there must not hold up its end.
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        said = server.stderr.read()
+        assert server.wait() == 2
+    assert "there is no such checkpoint folder (got nowhere" in said
+    assert "Fatal Python error" not in said
+
+
 def test_help_teaches(tmp_path: Path) -> None:
     text = longvie("--help", cwd=tmp_path)
     for command in ("demo", "serve", "render", "train", "eval", "bench", "doctor"):

@@ -3,6 +3,8 @@
 In: video in -1 .. 1. Out: latents, and video again, with the detail of what is known of it beforehand. It has the
 geometry of Wan's VAE (the first frame is coded alone, then four by four) and takes its place where scenes are small and
 compute is scarce; `docs/decisions/0009` says why, and 0011 what is known beforehand.
+What a clip's first frame was and the decoder does not say is carried along to wherever it is seen: so a clip begins
+with the very frame that it was given, and changes from there.
 Laws: a latent depends on its own block alone; a decoded frame on its latent and the one before it, so a video decodes
 in pieces of any size; the encoder has no other weights than two matrices, which are measured and not trained.
 """
@@ -24,7 +26,9 @@ TIME_FACTOR: Final = 4
 """Frames per latent, but for the first."""
 _COLOURS: Final = 3
 _HINT: Final = 2 * _COLOURS + 1
-"""Channels of a hint: known colours, what the linear code leaves out of them, and whether they are known."""
+"""Channels of a hint that the network sees: known colours, what the linear code leaves out of them, whether known."""
+_PLACES: Final = 2
+"""The other channels: columns and rows of the first frame, as `grid_sample` counts them."""
 _PLACE: Final = 4
 """Side of the squares of pixels that the drawing network works on, pixels."""
 
@@ -102,7 +106,7 @@ class _BlockDecoder(nn.Module):
             latents: (batch, z, t, h, w).
             unit: the same at unit scale: what the network sees.
             before: (batch, z, 1, h, w), the latent before them at unit scale; None at the video's beginning.
-            hint: (batch, 7, frames, height, width), of `BlockAutoencoder.hint`; None where nothing is known.
+            hint: (batch, 7, frames, height, width), the first channels of `BlockAutoencoder.hint`; None for zeros.
 
         Returns:
             (batch, 3, frames, height, width): four frames per latent, but one for the video's first.
@@ -142,6 +146,16 @@ class _BlockDecoder(nn.Module):
 def _frames(video: Tensor) -> Tensor:
     """(batch, c, t, h, w) as (batch * t, c, h, w), channels last in memory."""
     return video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _carried(picture: Tensor, hint: Tensor) -> Tensor:
+    """Return a picture, (batch, c, height, width), as seen through a hint: (batch, c, frames, height, width)."""
+    frames = hint.shape[2]
+    places = hint[:, -_PLACES:].permute(0, 2, 3, 4, 1).flatten(0, 1)
+    moved = F.grid_sample(
+        picture.repeat_interleave(frames, dim=0), places, mode="bicubic", padding_mode="zeros", align_corners=False
+    )
+    return moved.unflatten(0, (-1, frames)).transpose(1, 2) * hint[:, _HINT - 1 : _HINT]
 
 
 class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -184,15 +198,18 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latents: Tensor = self.encoder(video)
         return latents
 
-    def hint(self, video: Tensor, known: Tensor) -> Tensor:
-        """Return what the decoder may know of a video beforehand, (batch, 7, 1 + 4k, height, width).
+    def hint(self, video: Tensor, known: Tensor, places: Tensor) -> Tensor:
+        """Return what the decoder may know of a video beforehand, (batch, 9, 1 + 4k, height, width).
 
         Args:
             video: (batch, 3, 1 + 4k, height, width), -1 .. 1, one that looks alike where it is known.
             known: (batch, 1, 1 + 4k, height, width), 1 there and 0 elsewhere.
+            places: (batch, 2, 1 + 4k, height, width), columns and rows of the first frame, pixel centres whole, where
+                what is known was seen.
         """
         left_out = video - self.decoder.plain(self.encode_mean(video), begins=True)
-        return torch.cat([video * known, left_out * known, known], dim=1)
+        sides = places.new_tensor((video.shape[4], video.shape[3])).view(1, 2, 1, 1, 1)
+        return torch.cat([video * known, left_out * known, known, (2 * places + 1) / sides - 1], dim=1)
 
     def decode_chunks(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Iterator[Tensor]:
         """Yield pixels, (batch, 3, n, height, width), not clamped, while later latents wait.
@@ -200,7 +217,7 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Args:
             latents: (batch, z, frames, h, w), as `encode_mean` makes them.
             chunk: latent frames per piece.
-            hint: (batch, 7, 4 * frames - 3, height, width), from `hint`; None where nothing is known.
+            hint: (batch, 9, 4 * frames - 3, height, width), from `hint`; None where nothing is known.
         """
         mean, std = (
             torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1, 1)
@@ -208,11 +225,17 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         unit = (latents - mean) / std
         before: Tensor | None = None
+        missing: Tensor | None = None
         for first in range(0, latents.shape[2], chunk):
             piece = slice(first, first + chunk)
             shown = slice(max(0, TIME_FACTOR * first - 3), TIME_FACTOR * (first + chunk) - 3)
             of_piece = None if hint is None else hint[:, :, shown]
-            yield self.decoder(latents[:, :, piece], unit[:, :, piece], before, of_piece)
+            seen = None if of_piece is None else of_piece[:, :_HINT]
+            video = self.decoder(latents[:, :, piece], unit[:, :, piece], before, seen)
+            if of_piece is not None:
+                missing = of_piece[:, :_COLOURS, 0] - video[:, :, 0] if missing is None else missing
+                video = video + _carried(missing, of_piece)
+            yield video
             before = unit[:, :, piece][:, :, -1:]
 
     def forward(self, video: Tensor) -> Tensor:
