@@ -103,7 +103,7 @@ class _Pieces:
         self.rollouts = [Rollout.load(path) for path in made]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 9, 4t - 3, height, width): long or whole."""
+        """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 7, 4t - 3, height, width): long or whole."""
         config = self.config
         made = bool(self.rollouts) and float(torch.rand((), generator=generator)) < config.rollout_share
         if made:
@@ -120,10 +120,9 @@ class _Pieces:
         if (name, number, made) not in self._carried:
             self._carried[name, number, made] = self.pictures.store.load(name).look_back(number).carry(first)
         carried, scale = self._carried[name, number, made], self.pictures.scale
-        places = window.of_video(carried.places, scale) - np.array([window.column, window.row], np.float32) * scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         known = window.of_video(carried.known, scale) & (not bare)
-        hint = hint_of(self.vae, CarriedFrame(window.of_video(carried.video, scale), known, places))
+        hint = hint_of(self.vae, CarriedFrame(window.of_video(carried.video, scale), known))
         assert hint is not None, "a BlockAutoencoder takes one"
         return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 

@@ -3,14 +3,14 @@
 In: video in -1 .. 1. Out: latents, and video again, with the detail of what is known of it beforehand. It has the
 geometry of Wan's VAE (the first frame is coded alone, then four by four) and takes its place where scenes are small and
 compute is scarce; `docs/decisions/0009` says why, and 0011 what is known beforehand.
-What a clip's first frame was and the decoder does not say is carried along to wherever it is seen: so a clip begins
-with the very frame that it was given, and changes from there.
+What is known beforehand is shown as it is, and the rest is drawn: a clip begins with the very frame that it was given.
 Laws: a latent depends on its own block alone; a decoded frame on its latent and the one before it, so a video decodes
 in pieces of any size; the encoder has no other weights than two matrices, which are measured and not trained.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,9 +26,9 @@ TIME_FACTOR: Final = 4
 """Frames per latent, but for the first."""
 _COLOURS: Final = 3
 _HINT: Final = 2 * _COLOURS + 1
-"""Channels of a hint that the network sees: known colours, what the linear code leaves out of them, whether known."""
-_PLACES: Final = 2
-"""The other channels: columns and rows of the first frame, as `grid_sample` counts them."""
+"""Channels of a hint: known colours, what the linear code leaves out of them, and how much of a pixel is theirs."""
+_SEAM_PX: Final = 1.0
+"""How softly what is known goes over into what is drawn: the deviation of a Gaussian."""
 _PLACE: Final = 4
 """Side of the squares of pixels that the drawing network works on, pixels."""
 
@@ -106,7 +106,7 @@ class _BlockDecoder(nn.Module):
             latents: (batch, z, t, h, w).
             unit: the same at unit scale: what the network sees.
             before: (batch, z, 1, h, w), the latent before them at unit scale; None at the video's beginning.
-            hint: (batch, 7, frames, height, width), the first channels of `BlockAutoencoder.hint`; None for zeros.
+            hint: (batch, 7, frames, height, width), of `BlockAutoencoder.hint`; None where nothing is known.
 
         Returns:
             (batch, 3, frames, height, width): four frames per latent, but one for the video's first.
@@ -116,7 +116,8 @@ class _BlockDecoder(nn.Module):
             hint = plain.new_zeros(plain.shape[0], _HINT, *plain.shape[2:])
         left_out = hint[:, _COLOURS : 2 * _COLOURS]
         past = torch.cat([unit[:, :, :1] if before is None else before, unit[:, :, :-1]], dim=2)
-        return plain + left_out + self._drawn(plain, hint, torch.cat([unit, past], dim=1))
+        drawn = plain + left_out + self._drawn(plain, hint, torch.cat([unit, past], dim=1))
+        return torch.lerp(drawn, hint[:, :_COLOURS], hint[:, -1:].expand_as(drawn))
 
     def plain(self, latents: Tensor, *, begins: bool) -> Tensor:
         """Return what the linear code says, (batch, 3, frames, height, width), of (batch, z, t, h, w)."""
@@ -148,14 +149,15 @@ def _frames(video: Tensor) -> Tensor:
     return video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _carried(picture: Tensor, hint: Tensor) -> Tensor:
-    """Return a picture, (batch, c, height, width), as seen through a hint: (batch, c, frames, height, width)."""
-    frames = hint.shape[2]
-    places = hint[:, -_PLACES:].permute(0, 2, 3, 4, 1).flatten(0, 1)
-    moved = F.grid_sample(
-        picture.repeat_interleave(frames, dim=0), places, mode="bicubic", padding_mode="zeros", align_corners=False
-    )
-    return moved.unflatten(0, (-1, frames)).transpose(1, 2) * hint[:, _HINT - 1 : _HINT]
+def _softened(known: Tensor) -> Tensor:
+    """Return the mean of (batch, 1, frames, height, width) around each pixel."""
+    around = math.ceil(3 * _SEAM_PX)
+    weights = torch.arange(-around, around + 1, device=known.device, dtype=known.dtype)
+    weights = torch.exp(-0.5 * (weights / _SEAM_PX) ** 2)
+    weights = weights / weights.sum()
+    planes = F.pad(known.flatten(0, 2)[:, None], (around,) * 4, mode="replicate")
+    mean = F.conv2d(F.conv2d(planes, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
+    return mean.view_as(known)
 
 
 class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -198,18 +200,15 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latents: Tensor = self.encoder(video)
         return latents
 
-    def hint(self, video: Tensor, known: Tensor, places: Tensor) -> Tensor:
-        """Return what the decoder may know of a video beforehand, (batch, 9, 1 + 4k, height, width).
+    def hint(self, video: Tensor, known: Tensor) -> Tensor:
+        """Return what the decoder may know of a video beforehand, (batch, 7, 1 + 4k, height, width).
 
         Args:
             video: (batch, 3, 1 + 4k, height, width), -1 .. 1, one that looks alike where it is known.
             known: (batch, 1, 1 + 4k, height, width), 1 there and 0 elsewhere.
-            places: (batch, 2, 1 + 4k, height, width), columns and rows of the first frame, pixel centres whole, where
-                what is known was seen.
         """
         left_out = video - self.decoder.plain(self.encode_mean(video), begins=True)
-        sides = places.new_tensor((video.shape[4], video.shape[3])).view(1, 2, 1, 1, 1)
-        return torch.cat([video * known, left_out * known, known, (2 * places + 1) / sides - 1], dim=1)
+        return torch.cat([video * known, left_out * known, known * _softened(known)], dim=1)
 
     def decode_chunks(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Iterator[Tensor]:
         """Yield pixels, (batch, 3, n, height, width), not clamped, while later latents wait.
@@ -217,7 +216,7 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Args:
             latents: (batch, z, frames, h, w), as `encode_mean` makes them.
             chunk: latent frames per piece.
-            hint: (batch, 9, 4 * frames - 3, height, width), from `hint`; None where nothing is known.
+            hint: (batch, 7, 4 * frames - 3, height, width), from `hint`; None where nothing is known.
         """
         mean, std = (
             torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1, 1)
@@ -225,17 +224,11 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         unit = (latents - mean) / std
         before: Tensor | None = None
-        missing: Tensor | None = None
         for first in range(0, latents.shape[2], chunk):
             piece = slice(first, first + chunk)
             shown = slice(max(0, TIME_FACTOR * first - 3), TIME_FACTOR * (first + chunk) - 3)
             of_piece = None if hint is None else hint[:, :, shown]
-            seen = None if of_piece is None else of_piece[:, :_HINT]
-            video = self.decoder(latents[:, :, piece], unit[:, :, piece], before, seen)
-            if of_piece is not None:
-                missing = of_piece[:, :_COLOURS, 0] - video[:, :, 0] if missing is None else missing
-                video = video + _carried(missing, of_piece)
-            yield video
+            yield self.decoder(latents[:, :, piece], unit[:, :, piece], before, of_piece)
             before = unit[:, :, piece][:, :, -1:]
 
     def forward(self, video: Tensor) -> Tensor:

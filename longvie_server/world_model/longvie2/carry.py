@@ -44,12 +44,10 @@ class CarriedFrame:
     Args:
         video: (frames, height, width, 3) uint8; its first frame is the clip's.
         known: (frames, height, width) bool, where a point has brought the colour.
-        places: (frames, height, width, 2) float32, from where on the first frame, see `LookBack`.
     """
 
     video: NDArray[np.uint8]
     known: NDArray[np.bool_]
-    places: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +80,7 @@ class LookBack:
         for frame in range(1, len(video)):
             seen = cv2.remap(image, self.places[frame], None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             video[frame] = _filled(seen, self.known[frame])
-        return CarriedFrame(video, self.known, self.places)
+        return CarriedFrame(video, self.known)
 
 
 def look_back(points: NDArray[np.float32], dense: NDArray[np.uint8]) -> LookBack:

@@ -138,13 +138,12 @@ def hint_of(vae: VideoVae, carried: CarriedFrame, *, device: torch.device = _CPU
     """Return what a carried frame tells the decoder, for `decode_stream`; None for a VAE that is not told.
 
     Returns:
-        (1, 9, frames, height, width), see `BlockAutoencoder.hint`.
+        (1, 7, frames, height, width), see `BlockAutoencoder.hint`.
     """
     if not isinstance(vae, BlockAutoencoder):
         return None
     known = torch.from_numpy(carried.known).to(device=device, dtype=vae.dtype)
-    places = torch.from_numpy(carried.places).to(known).permute(3, 0, 1, 2)
-    return vae.hint(to_video(carried.video, device=device, dtype=vae.dtype), known[None, None], places[None])
+    return vae.hint(to_video(carried.video, device=device, dtype=vae.dtype), known[None, None])
 
 
 def decode_stream(vae: VideoVae, latents: Tensor, *, chunk: int = 1, hint: Tensor | None = None) -> Iterator[Tensor]:

@@ -132,7 +132,7 @@ def test_a_mask_channel_stands_for_a_frame_and_counts_known_pixels() -> None:
     known = np.zeros((9, HEIGHT, WIDTH), np.bool_)
     known[0] = True
     known[6, :16, :8] = True
-    condition = encode_carried(pipeline.vae, CarriedFrame(video, known, np.zeros((*known.shape, 2), np.float32)))
+    condition = encode_carried(pipeline.vae, CarriedFrame(video, known))
     assert condition.shape == (1, 4 + 8, 3, HEIGHT // 16, WIDTH // 16)
     assert torch.equal(condition[:, 4:], encode_video(pipeline.vae, to_video(video)))
     mask = torch.zeros(4, 3, HEIGHT // 16, WIDTH // 16)
