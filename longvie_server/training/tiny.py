@@ -69,7 +69,7 @@ class TinyConfig:
     first_seed: int = 0
     workers: int = 2
     device: str = "cpu"
-    world_steps: int = 3400
+    world_steps: int = 6000
     decoder_steps: int = 700
     world_batch: int = 3
     learning_rate: float = 1e-3

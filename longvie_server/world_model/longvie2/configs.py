@@ -175,9 +175,8 @@ TINY = LongVie2Config(
         control_num_layers=4,
         control_num_attention_heads=3,
         control_ffn_dim=256,
-        # Where a token is a third as wide as the network, a flow's noise would fill a third of all that it can say; and
-        # most of a clip was seen at its beginning.
-        prediction_type="correction",
+        # Where a token is a third as wide as the network, a flow's noise would fill a third of all that it can say.
+        prediction_type="sample",
     ),
     vae=BlockVaeSize(),
     text_encoder=TextEncoderSize(vocab_size=384, d_model=128, d_kv=32, d_ff=256, num_layers=1, num_heads=4),

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SinusoidalTimesteps", "corrected", "flow_of_clean"]
+__all__ = ["SinusoidalTimesteps", "flow_of_clean"]
 
 _LEAST_SIGMA: Final = 0.05
 """What a flow is divided by at least."""
@@ -33,18 +33,6 @@ class SinusoidalTimesteps(nn.Module):
         powers = torch.arange(half, dtype=wide, device=timestep.device) / half
         angles = timestep.to(wide)[:, None] * torch.pow(10000.0, -powers)[None]
         return torch.cat([angles.cos(), angles.sin()], dim=1).float()
-
-
-def corrected(given: Tensor, correction: Tensor) -> Tensor:
-    """Return clean latents, (batch, z, frames, h, w): the condition's, as far as they are known, and a correction.
-
-    Args:
-        given: (batch, z + m + z, frames, h, w): noisy latents, m mask channels of 0 .. 1, the condition's latents.
-        correction: (batch, z, frames, h, w).
-    """
-    z = correction.shape[1]
-    known = given[:, z:-z].mean(dim=1, keepdim=True)
-    return correction + known * given[:, -z:]
 
 
 def flow_of_clean(clean: Tensor, noisy: Tensor, timestep: Tensor) -> Tensor:

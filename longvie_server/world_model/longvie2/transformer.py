@@ -37,11 +37,11 @@ from bridge.errors import InvalidValue, ShapeMismatch
 
 from .memo import TEXT_TOKENS, ContextAttnProcessor, ContextSlot, PassMemo, kept, slots_for
 from .shares import join_shares, share_of
-from .timesteps import SinusoidalTimesteps, corrected, flow_of_clean
+from .timesteps import SinusoidalTimesteps, flow_of_clean
 
 __all__ = ["TEXT_TOKENS", "LongVie2Transformer3DModel"]
 
-_PREDICTION_TYPES: Final = ("flow_prediction", "sample", "correction")
+_PREDICTION_TYPES: Final = ("flow_prediction", "sample")
 
 
 class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):  # type: ignore[misc]
@@ -59,9 +59,8 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         rope_max_seq_len: largest number of frames, rows or columns of tokens.
         control_num_layers, control_num_attention_heads, control_ffn_dim: of each control branch; the head size is
             the base's.
-        prediction_type: what the last layer says: the flow, or the clean latents ("sample"), both by diffusers' names,
-            or what to add to the condition's latents where the mask says that they are known ("correction"). Of the
-            last two `forward` makes the flow.
+        prediction_type: what the last layer says: the flow, or the clean latents ("sample"), of which `forward` makes
+            the flow. Both have diffusers' names.
     """
 
     _supports_gradient_checkpointing = True
@@ -139,10 +138,6 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         self.blocks = stack(num_layers, width, ffn_dim, num_attention_heads)
         self.norm_out = FP32LayerNorm(width, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(width, out_channels * math.prod(patch_size))
-        if prediction_type == "correction":
-            # An untrained one corrects nothing: it shows what is known.
-            nn.init.zeros_(self.proj_out.weight)
-            nn.init.zeros_(self.proj_out.bias)
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, width) / width**0.5)
 
         self.control_rope = WanRotaryPosEmbed(attention_head_dim, patch_size, rope_max_seq_len)
@@ -234,9 +229,7 @@ class LongVie2Transformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
                 tokens = tokens + fused if past == 0 else torch.cat([tokens[:, :past], tokens[:, past:] + fused], dim=1)
 
         sample = self._head(join_shares(tokens[:, past:], self._parallel_config), temb, hidden_states.shape)
-        if self.config.prediction_type == "correction":
-            sample = corrected(hidden_states, sample)
-        if self.config.prediction_type != "flow_prediction":
+        if self.config.prediction_type == "sample":
             sample = flow_of_clean(sample, hidden_states, timestep)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
