@@ -5,6 +5,7 @@ camera dollies along. Grey boxes and plain colours, as previs is. Made from numb
 """
 
 import math
+import os
 import random
 import sys
 from collections.abc import Sequence
@@ -233,7 +234,8 @@ def main() -> None:
     if len(arguments) != 1:
         sys.exit("usage: blender -b -P sample_shot.py -- shot.blend")
     make_shot()
-    bpy.ops.wm.save_as_mainfile(filepath=arguments[0])
+    # Blender saves to whole paths only.
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.abspath(arguments[0]))
 
 
 if __name__ == "__main__":

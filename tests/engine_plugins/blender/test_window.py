@@ -32,8 +32,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the sample shot and a still of its first frame."""
     need_screen()
     folder = tmp_path_factory.mktemp("sample")
-    command = [blender_program(), "-b", "-P", str(SAMPLE), "--", str(folder / "shot.blend")]
-    subprocess.run(command, check=True, capture_output=True)
+    # As the README has it, with a relative path.
+    command = [blender_program(), "-b", "-P", str(SAMPLE), "--", "shot.blend"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
     render = ["-E", "BLENDER_WORKBENCH", "-o", str(folder / "first-####"), "-f", "1"]
     subprocess.run(["xvfb-run", "-a", blender_program(), "-b", str(folder / "shot.blend"), *render], check=True)
     (folder / "first-0001.png").rename(folder / "first.png")
