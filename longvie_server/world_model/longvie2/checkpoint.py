@@ -83,9 +83,22 @@ def load_checkpoint(
         options: how it is to be run.
 
     Raises:
-        InvalidValue: an option's name is not known, or what it asks for cannot be had here.
+        InvalidValue: an option's name is not known, or what it asks for cannot be had here; the weights are not of this
+            version's shapes.
     """
-    pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
+    try:
+        pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
+    except ValueError as error:
+        # What diffusers says of a weight of another shape, without its advice for programmers.
+        what, _, shapes = str(error).partition(". If you want")[0].rpartition(" because ")
+        if not what.startswith("Cannot load"):
+            raise
+        raise InvalidValue(
+            f"its weights are of another layout: {shapes}",
+            field="model",
+            value=str(folder),
+            remedy="It was made by another version: train or convert it again with this one.",
+        ) from error
     make_ready(pipeline, torch.device(device), options)
     return pipeline
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from miniature import MINIATURE
+from safetensors.torch import load_file, save_file
 
-from bridge.errors import ShapeMismatch
+from bridge.errors import InvalidValue, ShapeMismatch
 from bridge.tick import WorldState
 from longvie_server.world_model.interface import ControlClip, StepEvent, StepFrames, WorldModel, new_state
-from longvie_server.world_model.longvie2 import LongVie2Pipeline, LongVie2WorldModel
-from longvie_server.world_model.longvie2.checkpoint import save_checkpoint
+from longvie_server.world_model.longvie2 import LongVie2Pipeline, LongVie2WorldModel, build
+from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
 from longvie_server.world_model.longvie2.world_model import PROMPTS_KEPT
 
 
@@ -131,3 +133,16 @@ def test_the_spec_tells_size_steps_and_numerics(micro: LongVie2Pipeline, tmp_pat
     assert list(said.values()) == ["cpu", "float32", "native", "false", "none"]
     guided = LongVie2WorldModel(micro, name="micro", guidance_scale=5.0)
     assert guided.spec.numerics["guidance"] == "batched"
+
+
+def test_weights_of_another_version_are_refused_by_name(tmp_path: Path) -> None:
+    save_checkpoint(build(MINIATURE, seed=0), tmp_path)
+    weights = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    tensors["decoder.place_in.weight"] = tensors["decoder.place_in.weight"][:, :-64].clone()
+    save_file(tensors, weights)
+    with pytest.raises(
+        InvalidValue, match=r"another layout: decoder.place_in.weight expected shape .*train or"
+    ) as seen:
+        load_checkpoint(tmp_path)
+    assert "low_cpu_mem_usage" not in str(seen.value)
