@@ -28,7 +28,7 @@ def tiny(
     decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 700,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="Highest of the denoiser's.")] = 1e-3,
-    spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.4,
+    spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.5,
     without_stage_2: Annotated[bool, typer.Option(help="Ablation: no first frame is spoilt.")] = False,
     without_stage_3: Annotated[bool, typer.Option(help="Ablation: no clip sees the frames before it.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
@@ -53,8 +53,8 @@ def tiny(
             world_batch=batch,
             learning_rate=learning_rate,
             spoilt_share=spoilt_share,
-            # What there is knows enough to be rolled out at once.
-            rollouts_at=(0.55,) if start is None else (0.0, 0.5),
+            # What there is learns in a few steps what it is shown now, and may then be rolled out.
+            rollouts_at=(0.55,) if start is None else (0.25,),
             without_stage_2=without_stage_2,
             without_stage_3=without_stage_3,
             seed=seed,

@@ -118,7 +118,9 @@ class _Pieces:
             first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
         if (name, number, made) not in self._carried:
-            self._carried[name, number, made] = self.pictures.store.load(name).look_back(number).carry(first)
+            scene = self.pictures.store.load(name)
+            guess = scene.guess(number, self.pictures.recoloured(name)[0])
+            self._carried[name, number, made] = scene.look_back(number).carry(first, guess)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         known = window.of_video(carried.known, scale) & (not bare)

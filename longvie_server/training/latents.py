@@ -38,6 +38,7 @@ from .store import SceneStore, StoredScene
 
 __all__ = [
     "HEAD",
+    "VARIANTS",
     "ClipLatents",
     "SceneLatents",
     "encode_first",
@@ -142,7 +143,7 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
         before = rgb[: number * CLIP_STRIDE + 1][-HISTORY_FRAMES if number else -1 :]
         variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
         videos = [_encode(pipeline, v) for v in (truth, scene.dense[number], scene.sparse[number])]
-        back = scene.look_back(number)
+        back, guess = scene.look_back(number), scene.guess(number, rgb[0])
         # The last three frames of a history never enter the VAE.
         past = [encode_history(pipeline, v) for v in variants] if number else None
         clips.append(
@@ -151,7 +152,7 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 dense=videos[1],
                 sparse=videos[2],
                 image_head=torch.stack([encode_head(pipeline, v[-1:]) for v in variants]),
-                carried=torch.stack([encode_first(pipeline, back.carry(v[-1])) for v in variants]),
+                carried=torch.stack([encode_first(pipeline, back.carry(v[-1], guess)) for v in variants]),
                 dense_head=encode_head(pipeline, scene.dense[number][:1]),
                 sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
                 image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),

@@ -104,20 +104,21 @@ def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScen
     """
     text = pipeline.encode_prompt(scene.caption)
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
-    back = [stored.look_back(number) for number in range(len(scene.clips))]
     firsts = [recolour(stored)[0]]
+    back = [stored.look_back(number) for number in range(len(scene.clips))]
+    guess = [stored.guess(number, firsts[0]) for number in range(len(scene.clips))]
     latents: list[Tensor] = []
     conditions: list[dict[str, Tensor]] = []
     for number, clip in enumerate(scene.clips):
         if number:
             device = pipeline.vae.device
-            hint = hint_of(pipeline.vae, back[number - 1].carry(firsts[-1]), device=device)
+            hint = hint_of(pipeline.vae, back[number - 1].carry(firsts[-1], guess[number - 1]), device=device)
             frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), hint=hint))
             firsts.append(frames[-1])
             conditions.append(
                 {
                     "image_head": encode_head(pipeline, frames[-1:])[None],
-                    "carried": encode_first(pipeline, back[number].carry(frames[-1]))[None],
+                    "carried": encode_first(pipeline, back[number].carry(frames[-1], guess[number]))[None],
                     "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
                     "image": image_features(pipeline, frames[-1:]),
                 }

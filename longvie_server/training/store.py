@@ -19,6 +19,7 @@ from bridge.errors import InvalidValue, ShapeMismatch
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
 from ..world_model.longvie2.carry import LookBack, look_back
+from ..world_model.longvie2.palette import Palette
 
 __all__ = ["SceneRecord", "SceneStore", "StoredScene", "scene_name"]
 
@@ -94,6 +95,10 @@ class StoredScene:
     def look_back(self, number: int) -> LookBack:
         """Return where every pixel of a clip was seen at its beginning."""
         return look_back(self.points[number], self.dense[number])
+
+    def guess(self, number: int, first: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the scene's first frame, in whatever colours, says of a clip's, as `LookBack.carry` takes it."""
+        return Palette.of(first, np.asarray(self.dense[0, 0])).paint(np.asarray(self.dense[number]))
 
 
 class SceneStore:

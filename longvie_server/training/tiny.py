@@ -73,7 +73,7 @@ class TinyConfig:
     decoder_steps: int = 700
     world_batch: int = 3
     learning_rate: float = 1e-3
-    spoilt_share: float = 0.4
+    spoilt_share: float = 0.5
     rollouts: int = 150
     rollouts_at: tuple[float, ...] = (0.55,)
     inference_steps: int = 1

@@ -20,7 +20,7 @@ from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.transformer import LongVie2Transformer3DModel
 from ..world_model.longvie2.vae import MASK_CHANNELS
 from .flow import NoisyClip, draw_sigma, flow_loss, make_noisy
-from .latents import ClipLatents, SceneLatents, expand_head, without_controls
+from .latents import VARIANTS, ClipLatents, SceneLatents, expand_head, without_controls
 from .rollout import Rollout, with_rollout
 from .run import Run, Schedule, parameter_groups, step_generator
 from .speed import FrameSelection, install
@@ -45,6 +45,7 @@ class WorldConfig:
         shift: of the noise levels, the sampler's.
         pure_share: of the samples, that start at pure noise: where a clip takes one step, all is decided there.
         spoilt_share: of the samples, whose first frame (and history) is spoilt.
+        rollout_share: of these, that a model has spoilt itself, where their scene was rolled out.
         drop_dense, drop_sparse: share of the samples without that control; without sparse, there are no points either.
         drop_points: share of the others that have the sparse video alone, as the official inputs do.
         history: whether samples show the frames before a clip.
@@ -64,7 +65,8 @@ class WorldConfig:
     ema_decay: float = 0.998
     shift: float = 5.0
     pure_share: float = 0.9
-    spoilt_share: float = 0.4
+    spoilt_share: float = 0.5
+    rollout_share: float = 0.6
     drop_dense: float = 0.08
     drop_sparse: float = 0.1
     drop_points: float = 0.1
@@ -160,7 +162,7 @@ class WorldData:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
         """Truth, condition, dense, sparse, history and image features of one clip."""
         spoilt, no_dense, no_sparse, no_points, which = torch.rand(5, generator=generator).tolist()
-        variant = 1 + int(which * (clip.image_head.shape[0] - 1)) if spoilt < config.spoilt_share else 0
+        variant = _variant(clip, which, config.rollout_share) if spoilt < config.spoilt_share else 0
         dense, dense_head, sparse, sparse_head = self._none
         if no_dense >= config.drop_dense:
             dense, dense_head = clip.dense, clip.dense_head
@@ -254,6 +256,16 @@ def predict(
         return_dict=False,
     )[0]
     return predicted, noisy
+
+
+def _variant(clip: ClipLatents, which: float, rollout_share: float) -> int:
+    """Return the spoilt variant of a clip that a number within 0..1 stands for."""
+    by_hand, all_spoilt = VARIANTS - 1, clip.image_head.shape[0] - 1
+    if all_spoilt > by_hand and which < rollout_share:
+        return all_spoilt
+    if all_spoilt > by_hand:
+        which = (which - rollout_share) / (1 - rollout_share)
+    return 1 + int(which * by_hand)
 
 
 def _draw_frames(total: int, count: int, generator: torch.Generator) -> list[int]:

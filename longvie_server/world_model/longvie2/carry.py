@@ -1,8 +1,8 @@
 """A clip's first frame, carried along by the points that were followed from it.
 
-In: one frame, where its points are seen later, and the clip's depth. Out: a video that shows of the first frame what
-the points take with them, colours of the neighbourhood in between, and how much of each place is known. Wan's condition
-is "the first frame, then zeros"; this is what a small model sees instead of the zeros: `docs/decisions/0011`.
+In: one frame, where its points are seen later, and a guess at all else. Out: a video that shows of the first frame what
+the points take with them, the guess in between, and how much of each place is known. Wan's condition is "the first
+frame, then zeros"; this is what a small model sees instead of the zeros: `docs/decisions/0011`, `0015`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SAME_SURFACE: Final = 6.0
 """Deviation of a point's weight over greys of depth: nearer and farther things moved otherwise."""
 _HIDDEN: Final = 10.0
 """Greys between the surface that moved here and the one that was seen there: from here on, another one hid it."""
-_NOTHING: Final = 127
-"""Where no point is seen in the whole frame."""
 _SETTLED: Final = 0.125
-"""Share of known pixels from which a coarse one has their colour, and no more that of the coarser ones around it."""
+"""Share of known pixels from which a coarse one is as far off the guess as they are, and no more as those around it."""
+_FADING: Final = 0.7
+"""What is left at half the distance of how far the known pixels are off the guess."""
 _ALIKE: Final = np.exp(-0.5 * np.square(np.arange(256) / _SAME_SURFACE)).astype(np.float32)
 """A point's weight, by how many greys it is nearer or farther than a pixel."""
 
@@ -62,12 +62,24 @@ class LookBack:
     places: NDArray[np.float32]
     known: NDArray[np.bool_]
 
-    def carry(self, image: NDArray[np.uint8]) -> CarriedFrame:
-        """Return a first frame, (height, width, 3) uint8, as it is carried along.
+    def carry(self, image: NDArray[np.uint8], guess: NDArray[np.float32]) -> CarriedFrame:
+        """Return a first frame as it is carried along.
+
+        Args:
+            image: (height, width, 3) uint8.
+            guess: (frames, height, width, 3) float32, levels 0..255: what is likely seen where nothing is known. Near
+                known places it is shifted by what it was wrong there.
 
         Raises:
-            ShapeMismatch: it is not of the clip's size.
+            ShapeMismatch: one of them is not of the clip's size.
         """
+        if guess.shape != (*self.known.shape, 3):
+            raise ShapeMismatch(
+                f"must be {(*self.known.shape, 3)}",
+                field="guess",
+                value=guess.shape,
+                remedy="Paint it by the clip's depth.",
+            )
         if image.shape != (*self.known.shape[1:], 3):
             raise ShapeMismatch(
                 f"must be {(*self.known.shape[1:], 3)}",
@@ -79,7 +91,7 @@ class LookBack:
         video[0] = image
         for frame in range(1, len(video)):
             seen = cv2.remap(image, self.places[frame], None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            video[frame] = _filled(seen, self.known[frame])
+            video[frame] = _filled(seen, self.known[frame], guess[frame])
         return CarriedFrame(video, self.known)
 
 
@@ -182,17 +194,18 @@ def _grey_at(dense: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.in
     return dense[rows, columns].astype(np.int16)
 
 
-def _filled(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return an image, (height, width, 3), whose unknown places have the colours around them, from coarse to fine."""
+def _filled(image: NDArray[np.uint8], known: NDArray[np.bool_], guess: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return an image, (height, width, 3), its unknown places as guessed, shifted by what the known around are off."""
     share = known.astype(np.float32)
-    levels = [(image * share[:, :, None], share)]
+    levels = [((image - guess) * share[:, :, None], share)]
     while min(share.shape) > 1:
         size = (-(-share.shape[1] // 2), -(-share.shape[0] // 2))
-        colour, share = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in levels[-1])
-        levels.append((colour, share))
-    fill = np.full((*levels[-1][1].shape, 3), float(_NOTHING), np.float32)
-    for colour, share in reversed(levels):
-        fill = cv2.resize(fill, share.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        off, share = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in levels[-1])
+        levels.append((off, share))
+    shift = np.zeros((*levels[-1][1].shape, 3), np.float32)
+    for off, share in reversed(levels):
+        shift = cv2.resize(shift, share.shape[::-1], interpolation=cv2.INTER_LINEAR) * np.float32(_FADING)
         own = np.minimum(1, share / _SETTLED)[:, :, None]
-        fill = colour / np.maximum(share, np.finfo(np.float32).tiny)[:, :, None] * own + fill * (1 - own)
-    return np.clip(np.rint(fill), 0, 255).astype(np.uint8)
+        shift = off / np.maximum(share, np.finfo(np.float32).tiny)[:, :, None] * own + shift * (1 - own)
+    filled = np.where(known[:, :, None], image, guess + shift)
+    return np.clip(np.rint(filled), 0, 255).astype(np.uint8)

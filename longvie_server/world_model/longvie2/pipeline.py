@@ -25,6 +25,7 @@ from bridge.tick import WorldState
 from ..interface import ControlClip, StepEvent, StepFrames, StepProgress
 from .carry import look_back
 from .encoders import encode_image, encode_prompt
+from .palette import Palette
 from .parallel import Guidance
 from .sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from .tiny_decoder import TinyDecoder
@@ -54,6 +55,8 @@ class ClipInput:
         sparse: (frames, height, width, 3) uint8.
         history: (n, height, width, 3) uint8, the last frames of the clip before, `image` being the very last; or None.
         points: (frames, points, 2) float32, where the followed points are seen, as in `ControlClip`; or None.
+        anchor: (height, width, 4) uint8, colours and dense grey of the session's first frame, as in `WorldState`; None
+            where `image` is that frame.
 
     Raises:
         ShapeMismatch: the sizes differ, or frames is not 4k + 1.
@@ -64,6 +67,7 @@ class ClipInput:
     sparse: NDArray[np.uint8]
     history: NDArray[np.uint8] | None = None
     points: NDArray[np.float32] | None = None
+    anchor: NDArray[np.uint8] | None = None
 
     @classmethod
     def of(cls, state: WorldState, controls: ControlClip) -> ClipInput:
@@ -74,6 +78,7 @@ class ClipInput:
             sparse=controls.sparse,
             history=state.history,
             points=controls.points,
+            anchor=getattr(state, "anchor", None),
         )
 
     def __post_init__(self) -> None:
@@ -87,9 +92,18 @@ class ClipInput:
             wanted["history"] = (self.history.shape, (self.history.shape[0], height, width, 3))
         if self.points is not None:
             wanted["points"] = (self.points.shape, (frames, *self.points.shape[1:2], 2))
+        if self.anchor is not None:
+            wanted["anchor"] = (self.anchor.shape, (height, width, 4))
         for field, (got, want) in wanted.items():
             if got != want:
                 raise ShapeMismatch(f"must be {want}", field=field, value=got, remedy="Give all videos one size.")
+
+    def palette(self) -> Palette:
+        """Return what the session's first frame says of colours."""
+        if self.anchor is not None:
+            return Palette.of(self.anchor[:, :, :3], self.anchor[:, :, 3])
+        dense = self.dense[0]
+        return Palette.of(self.image, dense if dense.ndim == 2 else dense[:, :, 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +308,8 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         image_latents, hint = first[:1], None
         if clip.points is not None and self.defaults.carries_first_frame:
             grey = clip.dense if clip.dense.ndim == 3 else clip.dense[..., 0]
-            carried = look_back(clip.points, grey).carry(clip.image)
+            guess = clip.palette().paint(grey)
+            carried = look_back(clip.points, grey).carry(clip.image, guess)
             image_latents = encode_carried(self.vae, carried, device=device)
             hint = hint_of(self.vae, carried, device=device)
         history = None

@@ -13,6 +13,7 @@ from bridge.errors import ShapeMismatch
 from bridge.geometry.seeds import seed_uv
 from longvie_server.world_model.longvie2 import build
 from longvie_server.world_model.longvie2.carry import CarriedFrame, look_back
+from longvie_server.world_model.longvie2.palette import Palette
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 from longvie_server.world_model.longvie2.vae import encode_carried, encode_video, to_video
 
@@ -30,6 +31,11 @@ def flat(frames: int, height: int = 80, width: int = 144) -> NDArray[np.uint8]:
     return np.full((frames, height, width), 90, np.uint8)
 
 
+def grey(frames: int, height: int = 80, width: int = 144) -> NDArray[np.float32]:
+    """Return a guess that says nothing."""
+    return np.full((frames, height, width, 3), 127, np.float32)
+
+
 def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: float = 1.0) -> NDArray[np.float32]:
     """The grid, moved by so much of the picture per frame, and drawn apart from the middle."""
     seeds = SEEDS.astype(np.float32)
@@ -40,7 +46,7 @@ def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: f
 
 def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
     image = picture()
-    carried = look_back(moved_points(3, across=4 / 144, down=2 / 80), flat(3)).carry(image)
+    carried = look_back(moved_points(3, across=4 / 144, down=2 / 80), flat(3)).carry(image, grey(3))
     assert np.array_equal(carried.video[0], image)
     assert carried.known[0].all()
     inner = (slice(12, 70), slice(16, 130))
@@ -51,7 +57,7 @@ def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
 
 def test_what_comes_nearer_stays_whole() -> None:
     image = picture()
-    carried = look_back(moved_points(3, zoom=1.5), flat(3)).carry(image)
+    carried = look_back(moved_points(3, zoom=1.5), flat(3)).carry(image, grey(3))
     magnified = cv2.resize(image, None, fx=2.25, fy=2.25, interpolation=cv2.INTER_CUBIC)
     magnified = magnified[50 : 50 + 80, 90 : 90 + 144]
     inner = (slice(8, 72), slice(10, 134))
@@ -60,34 +66,46 @@ def test_what_comes_nearer_stays_whole() -> None:
     assert np.abs(carried.video[2][inner].astype(int) - magnified[inner].astype(int)).mean() < 10
 
 
-def test_places_that_no_point_reaches_are_unknown_and_have_the_colours_beside_them() -> None:
-    image = np.full((80, 144, 3), 40, np.uint8)
-    image[:, 72:] = 200
+def test_places_that_no_point_reaches_are_unknown_and_have_the_guess_as_far_off_as_it_is_beside_them() -> None:
+    truth = picture()
     points = moved_points(2)
     points[1, SEEDS[:, 0] > 0.8] = np.nan
-    carried = look_back(points, flat(2)).carry(image)
-    assert not carried.known[1][:, 124:].any()
-    assert carried.known[1][10:70, 10:110].all()
-    assert np.abs(carried.video[1].astype(int) - image.astype(int)).max() <= 12
+    back = look_back(points, flat(2))
+    assert not back.known[1][:, 124:].any()
+    assert back.known[1][10:70, 10:110].all()
+    off = np.array([20.0, -30.0, 10.0], np.float32)
+    guess = np.repeat(truth[None].astype(np.float32) - off, 2, axis=0)
+    wrong = truth - back.carry(truth, guess).video[1].astype(np.float32)
+    known = back.known[1]
+    assert np.abs(wrong[known]).max() <= 2
+    inner = (slice(10, 70), slice(None))  # beyond, the picture itself is clipped
+    beside, far = (wrong[inner][:, columns].mean(axis=(0, 1)) / off for columns in (slice(118, 122), slice(138, 144)))
+    assert (beside < 0.7).all()
+    assert (far > beside + 0.1).all()
+    assert (far < 1).all()
 
 
 def test_without_a_point_nothing_is_known() -> None:
     points = np.full((2, 2500, 2), np.nan, np.float32)
-    carried = look_back(points, flat(2)).carry(picture())
+    guess = np.random.default_rng(3).uniform(-5, 260, (2, 80, 144, 3)).astype(np.float32)
+    carried = look_back(points, flat(2)).carry(picture(), guess)
     assert not carried.known[1].any()
-    assert (carried.video[1] == 127).all()
+    assert np.array_equal(carried.video[1], np.clip(np.rint(guess[1]), 0, 255))
 
 
 def test_a_point_that_was_not_seen_at_first_says_nothing() -> None:
     points = moved_points(2)
     points[0] = np.nan
-    assert not look_back(points, flat(2)).carry(picture()).known[1].any()
+    assert not look_back(points, flat(2)).carry(picture(), grey(2)).known[1].any()
 
 
 def test_the_order_of_points_is_free() -> None:
     points = moved_points(2, across=0.013)
     mixed = points[:, np.random.default_rng(1).permutation(points.shape[1])]
-    one, other = look_back(points, flat(2)).carry(picture()), look_back(mixed, flat(2)).carry(picture())
+    one, other = (
+        look_back(points, flat(2)).carry(picture(), grey(2)),
+        look_back(mixed, flat(2)).carry(picture(), grey(2)),
+    )
     assert np.array_equal(one.known, other.known)
     assert np.abs(one.video.astype(int) - other.video.astype(int)).max() <= 1
 
@@ -102,7 +120,7 @@ def test_a_thing_takes_its_own_colours_and_hides_others() -> None:
     square = (x >= 40) & (x < 64) & (y >= 32) & (y < 48)
     points[1, square, 0] += 16 / 144
     points[1, ~square & (x >= 56) & (x < 80) & (y >= 32) & (y < 48)] = np.nan
-    carried = look_back(points, dense).carry(image)
+    carried = look_back(points, dense).carry(image, grey(2))
     expected = image.copy()
     expected[32:48, 40:64] = 0
     expected[32:48, 56:80] = 255
@@ -115,7 +133,7 @@ def test_a_thing_takes_its_own_colours_and_hides_others() -> None:
 
 def test_a_first_frame_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeMismatch, match=r"image.*\(80, 144, 3\).*\(80, 143, 3\)"):
-        look_back(moved_points(2), flat(2)).carry(picture()[:, :-1])
+        look_back(moved_points(2), flat(2)).carry(picture()[:, :-1], grey(2))
 
 
 @pytest.mark.parametrize(
@@ -151,14 +169,29 @@ def test_a_clip_with_points_has_the_carried_condition_and_one_without_has_not() 
         pipeline.prepare(ClipInput(image, black, black, points=p), text=text, negative_text=None)
         for p in (points, None)
     ]
-    assert torch.equal(
-        conditions[0].image_latents, encode_carried(pipeline.vae, look_back(points, black[..., 0]).carry(image))
-    )
+    guess = Palette.of(image, black[0, :, :, 0]).paint(black[..., 0])
+    carried = look_back(points, black[..., 0]).carry(image, guess)
+    assert torch.equal(conditions[0].image_latents, encode_carried(pipeline.vae, carried))
     assert not torch.equal(conditions[0].image_latents[:, 4:, 1:], conditions[1].image_latents[:, 4:, 1:])
     assert (conditions[1].image_latents[:, :4, 1:] == 0).all()
     pipeline.register_to_config(carries_first_frame=False)
     same = pipeline.prepare(ClipInput(image, black, black, points=points), text=text, negative_text=None)
     assert torch.equal(same.image_latents, conditions[1].image_latents)
+
+
+def test_what_is_not_known_has_the_colours_of_the_anchor() -> None:
+    pipeline = build(MINIATURE, seed=0)
+    image, black = picture(HEIGHT, WIDTH), np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
+    lost = np.full((9, 10, 2), np.nan, np.float32)
+    anchor = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    anchor[:, :, :3] = (200, 30, 90)
+    clip = ClipInput(image, black, black, points=lost, anchor=anchor)
+    seen = pipeline.prepare(clip, text=pipeline.encode_prompt(""), negative_text=None).image_latents
+    video = np.broadcast_to(anchor[:, :, :3], (9, HEIGHT, WIDTH, 3)).copy()
+    video[0] = image
+    assert torch.equal(seen[:, 4:], encode_video(pipeline.vae, to_video(video)))
+    with pytest.raises(ShapeMismatch, match=r"anchor.*4\).*3\)"):
+        ClipInput(image, black, black, points=lost, anchor=anchor[:, :, :3])
 
 
 def test_points_of_another_number_of_frames_are_refused() -> None:
