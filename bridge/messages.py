@@ -129,6 +129,7 @@ class WorldStateMessage:
     frames: Plane
     negative_prompt: str | None = None
     depth_range: DepthRangeMessage | None = None
+    anchor: Plane | None = None
 
 
 # --- client to server -------------------------------------------------------------------------------------------------

@@ -231,6 +231,12 @@ class WorldState:
         depth_range: None until the first clip has measured it.
         frames: (n, height, width, 3) uint8 RGB, lossless. The last one is the next clip's image condition. n is 1
             where there is no history (start, cut), else `HISTORY_FRAMES`.
+        anchor: (height, width, 4) uint8, RGB and dense-control grey of the frame that the session, or what follows its
+            last cut, began with: what a small model goes back to for its colours. None before the first clip of either.
+
+    Raises:
+        ShapeMismatch: frames or anchor have another shape or dtype.
+        InvalidValue: the seed is out of range.
     """
 
     model: str
@@ -242,6 +248,7 @@ class WorldState:
     frames: NDArray[np.uint8] = field(repr=False)
     negative_prompt: str | None = None
     depth_range: DepthRange | None = None
+    anchor: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
@@ -256,6 +263,14 @@ class WorldState:
                 f"must hold 1 or {HISTORY_FRAMES} frames",
                 field="state.frames",
                 value=self.frames.shape[0],
+                remedy="Pass on the state exactly as the server gave it.",
+            )
+        size = self.frames.shape[1:3]
+        if self.anchor is not None and (self.anchor.shape != (*size, 4) or self.anchor.dtype != np.uint8):
+            raise ShapeMismatch(
+                f"must be {(*size, 4)} uint8, of the size of its frames",
+                field="state.anchor",
+                value=f"{self.anchor.shape} {self.anchor.dtype}",
                 remedy="Pass on the state exactly as the server gave it.",
             )
         if not 0 <= self.seed < 2**63:
@@ -274,19 +289,29 @@ class WorldState:
         """The frames before it, the image included, (8, height, width, 3) uint8; None at a start or a cut."""
         return self.frames if self.frames.shape[0] == HISTORY_FRAMES else None
 
-    def after_clip(self, frames: NDArray[np.uint8]) -> WorldState:
-        """Return the state after a clip of `frames`, (81, height, width, 3) uint8, with its last tick shared."""
+    def after_clip(self, frames: NDArray[np.uint8], dense: NDArray[np.uint8]) -> WorldState:
+        """Return the state after a clip, with its last tick shared.
+
+        Args:
+            frames: (81, height, width, 3) uint8, the clip; its last `HISTORY_FRAMES` are enough.
+            dense: (height, width) uint8, the grey of the clip's first tick in the dense control video. It goes into the
+                anchor where there is none yet; else the anchor stays.
+        """
+        anchor = self.anchor
+        if anchor is None:
+            anchor = np.concatenate((self.image, dense[..., None]), axis=2)
         return replace(
             self,
             clip=self.clip + 1,
             next_tick=self.next_tick + CLIP_STRIDE,
             shares_tick=True,
             frames=np.ascontiguousarray(frames[-HISTORY_FRAMES:]),
+            anchor=anchor,
         )
 
     def after_cut(self, *, at_tick: int, first_frame: NDArray[np.uint8]) -> WorldState:
-        """Return the state at a cut: no history, no shared tick, the clip number goes on."""
-        return replace(self, next_tick=at_tick, shares_tick=False, frames=first_frame[None])
+        """Return the state at a cut: no history, no shared tick, no anchor; the clip number goes on."""
+        return replace(self, next_tick=at_tick, shares_tick=False, frames=first_frame[None], anchor=None)
 
 
 def _check_array(name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:

@@ -142,6 +142,7 @@ def state_to_message(state: WorldState, *, compression: str = "") -> WorldStateM
         frames=plane_from_array(state.frames, compression=compression),
         negative_prompt=state.negative_prompt,
         depth_range=range_to_message(state.depth_range),
+        anchor=None if state.anchor is None else plane_from_array(state.anchor, compression=compression),
     )
 
 
@@ -150,8 +151,11 @@ def state_from_message(message: WorldStateMessage, limits: Limits) -> WorldState
 
     Raises:
         UsageError: a value is out of range or a shape is wrong.
-        ProtocolError, LimitExceeded: its frames are not what they say.
+        ProtocolError, LimitExceeded: its frames or its anchor are not what they say.
     """
+    frames = _plane(message.frames, "continue_from.frames", "uint8", (-1, -1, -1, 3), limits)
+    height, width = frames.shape[1:3]
+    anchor = message.anchor
     return WorldState(
         model=message.model,
         clip=message.clip,
@@ -159,11 +163,10 @@ def state_from_message(message: WorldStateMessage, limits: Limits) -> WorldState
         shares_tick=message.shares_tick,
         seed=message.seed,
         prompt=message.prompt,
-        frames=array_from_plane(
-            message.frames, name="continue_from.frames", dtype="uint8", shape=(-1, -1, -1, 3), limits=limits
-        ),
+        frames=frames,
         negative_prompt=message.negative_prompt,
         depth_range=range_from_message(message.depth_range),
+        anchor=None if anchor is None else _plane(anchor, "continue_from.anchor", "uint8", (height, width, 4), limits),
     )
 
 

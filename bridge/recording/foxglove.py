@@ -30,6 +30,8 @@ from ..planes import image_to_plane, load_image
 from ..tick import TRACK_COUNT, Instances, TrackSet
 
 __all__ = [
+    "anchor_from",
+    "anchor_images",
     "calibration",
     "depth_from",
     "depth_image",
@@ -101,6 +103,30 @@ def image_from(data: bytes) -> NDArray[np.uint8]:
         InvalidValue: its data is no image.
     """
     return load_image(io.BytesIO(CompressedImage.FromString(data).data), name="image")
+
+
+def anchor_images(anchor: NDArray[np.uint8], *, at_ns: int) -> tuple[CompressedImage, CompressedImage]:
+    """Return the messages of a world state's anchor, (height, width, 4) uint8: its frame, and its grey as RGB.
+
+    Two of them, because a viewer would take a fourth channel for transparency.
+    """
+    grey = np.repeat(anchor[..., 3:], 3, axis=2)
+    return png(np.ascontiguousarray(anchor[..., :3]), at_ns=at_ns), png(grey, at_ns=at_ns)
+
+
+def anchor_from(frame: bytes, grey: bytes) -> NDArray[np.uint8]:
+    """Return the anchor, (height, width, 4) uint8, of the two messages that `anchor_images` made.
+
+    Raises:
+        InvalidValue: one of them is no image.
+        ShapeMismatch: they are not of one size.
+    """
+    rgb, shades = image_from(frame), image_from(grey)
+    if rgb.shape != shades.shape:
+        raise ShapeMismatch(
+            f"its grey must be {rgb.shape}", field="anchor", value=shades.shape, remedy="Record the session again."
+        )
+    return np.concatenate((rgb, shades[..., :1]), axis=2)
 
 
 def points(tracks: TrackSet, *, at_ns: int) -> PointCloud:

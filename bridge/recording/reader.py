@@ -8,7 +8,7 @@ whole chunk, and `notice` says what is missing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -129,17 +129,19 @@ class Recording:
     def states(self) -> Iterator[WorldState]:
         """Yield the world states; a session can be continued from the last one."""
         held: deque[Message] = deque(maxlen=HISTORY_FRAMES)
-        for topic, message in self._file.messages(topics.STATE_FRAMES, topics.STATE):
-            if topic == topics.STATE_FRAMES:
-                held.append(message)
+        held_anchor: deque[Message] = deque(maxlen=2)
+        for topic, message in self._file.messages(topics.STATE_FRAMES, topics.STATE_ANCHOR, topics.STATE):
+            if topic != topics.STATE:
+                (held if topic == topics.STATE_FRAMES else held_anchor).append(message)
                 continue
             with self._reading(topic, message):
                 line = sidecar.read(message.data)
                 if len(held) != line["frames"]:
                     raise ValueError(f"{line['frames']} frames belong to it, {len(held)} are there")
                 frames = np.stack([foxglove.image_from(part.data) for part in held])
-                state = sidecar.state_from(line, frames=frames)
+                state = sidecar.state_from(line, frames=frames, anchor=_anchor(line, held_anchor))
             held.clear()
+            held_anchor.clear()
             yield state
 
     def _read_header(self) -> SessionHeader:
@@ -190,6 +192,16 @@ class Recording:
         except (ValueError, KeyError, TypeError, OSError, DecodeError, Image.DecompressionBombError) as error:
             why = f"has no {error}" if isinstance(error, KeyError) else str(error)
             raise self._file.error(f"cannot be read at {topic}, tick {message.sequence}: {why}") from error
+
+
+def _anchor(line: dict[str, Any], held: Collection[Message]) -> NDArray[np.uint8] | None:
+    # A recording of before there were anchors says nothing of one.
+    if not line.get("anchor", False):
+        return None
+    if len(held) != 2:
+        raise ValueError(f"2 images of its anchor belong to it, {len(held)} are there")
+    frame, grey = held
+    return foxglove.anchor_from(frame.data, grey.data)
 
 
 def _part(held: Message | None, message: Message) -> Message:

@@ -180,7 +180,7 @@ def frame_line(frame: Frame) -> bytes:
 
 
 def state_line(state: WorldState) -> bytes:
-    """Return /world_state; its frames have a topic of their own."""
+    """Return /world_state; its frames and its anchor have topics of their own."""
     return _write(
         model=state.model,
         clip=int(state.clip),
@@ -191,11 +191,12 @@ def state_line(state: WorldState) -> bytes:
         negative_prompt=state.negative_prompt,
         depth_range=_range_object(state.depth_range),
         frames=len(state.frames),
+        anchor=state.anchor is not None,
     )
 
 
-def state_from(line: dict[str, Any], *, frames: NDArray[np.uint8]) -> WorldState:
-    """Return the state of /world_state and its frames, (n, height, width, 3) uint8."""
+def state_from(line: dict[str, Any], *, frames: NDArray[np.uint8], anchor: NDArray[np.uint8] | None) -> WorldState:
+    """Return the state of /world_state, its frames, (n, height, width, 3) uint8, and its anchor."""
     return WorldState(
         model=line["model"],
         clip=line["clip"],
@@ -206,6 +207,7 @@ def state_from(line: dict[str, Any], *, frames: NDArray[np.uint8]) -> WorldState
         frames=frames,
         negative_prompt=line["negative_prompt"],
         depth_range=_range(line["depth_range"]),
+        anchor=anchor,
     )
 
 

@@ -15,6 +15,7 @@ For viewers, as Foxglove protobuf messages:
 /prompt                foxglove.Log                    a new prompt; sequence = the tick from which it holds
 /generated             foxglove.CompressedImage (png)  the frame that shows this tick
 /world_state/frames    foxglove.CompressedImage (png)  the frames of a world state; sequence = place in the state
+/world_state/anchor    foxglove.CompressedImage (png)  its anchor, where it has one: 0 the frame, 1 its grey as RGB
 ====================== =============================== ===============================================================
 
 For exact reading, as JSON with a JSON Schema: /session, /tick, /instances, /seed_instances, /cut, /finish,
@@ -64,6 +65,7 @@ GENERATED: Final = "/generated"
 GENERATED_INFO: Final = "/generated/info"
 STATE: Final = "/world_state"
 STATE_FRAMES: Final = "/world_state/frames"
+STATE_ANCHOR: Final = "/world_state/anchor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ TOPICS: Final[dict[str, Topic]] = {
         _foxglove(GENERATED, CompressedImage),
         _json(GENERATED_INFO, "longvie.bridge.Frame", index=_INTEGER, time_ns=_INTEGER, clip=_INTEGER),
         _foxglove(STATE_FRAMES, CompressedImage),
+        _foxglove(STATE_ANCHOR, CompressedImage),
         _json(
             STATE,
             "longvie.bridge.WorldState",
@@ -180,6 +183,7 @@ TOPICS: Final[dict[str, Topic]] = {
             negative_prompt=_TEXT_OR_NULL,
             depth_range=_DEPTH_RANGE,
             frames=_INTEGER,
+            anchor=_FLAG,
         ),
     )
 }

@@ -177,10 +177,14 @@ class RecordingWriter:
         """Write the state after a clip: from the last one, any server can go on."""
         first = state.next_tick + 1 - len(state.frames)
         images = [foxglove.png(image, at_ns=self._at(max(0, first + i))) for i, image in enumerate(state.frames)]
+        now_ns = self._at(state.next_tick)
+        anchor = () if state.anchor is None else foxglove.anchor_images(state.anchor, at_ns=now_ns)
         with self._lock:
             for place, image in enumerate(images):
                 at_ns = self._at(max(0, first + place))
                 self._write(place, (topics.STATE_FRAMES, image), at_ns=at_ns)
+            for place, image in enumerate(anchor):
+                self._write(place, (topics.STATE_ANCHOR, image), at_ns=now_ns)
             self._write(state.next_tick, (topics.STATE, sidecar.state_line(state)), seal=True)
 
     def close(self) -> None:

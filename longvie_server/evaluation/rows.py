@@ -153,11 +153,14 @@ def row_clips(
     beginning = sequence.clip(0)
     first_frame = np.ascontiguousarray(beginning.rgb[0])
     state = new_state(model.spec, first_frame=first_frame, prompt=beginning.prompt, seed=seed)
+    given = _MODEL[row]
     if last is not None:
-        state = replace(state, clip=done, next_tick=done * CLIP_STRIDE, shares_tick=True, frames=last)
+        # As the first clip left it: with the grey that this row was given.
+        dense = given.controls(beginning.controls, other.clip(0).controls).dense[0]
+        anchor = np.concatenate((first_frame, dense[..., None]), axis=2)
+        state = replace(state, clip=done, next_tick=done * CLIP_STRIDE, shares_tick=True, frames=last, anchor=anchor)
     for number in range(done, len(sequence)):
         own, wrong = sequence.clip(number), other.clip(number % len(other))
-        given = _MODEL[row]
         controls = given.controls(own.controls, wrong.controls)
         before = replace(state, prompt=own.prompt, frames=given.frames(state.frames), seed=given.seed(seed, number))
         video, state = _step(model, before, controls)

@@ -39,6 +39,11 @@ class ClipBuffer:
         geometry.track_drawn[row] = points.drawn
         self.count += 1
 
+    @property
+    def first_depth_m(self) -> NDArray[np.float32]:
+        """Depth of the clip's first tick alone, (1, height, width) float32, metres."""
+        return self._geometry.depth_m[:1]
+
     def filled(self) -> ClipGeometry:
         """Return the whole clip; where ticks are missing, the last one is held."""
         geometry, count = self._geometry, self.count

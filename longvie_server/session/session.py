@@ -43,6 +43,7 @@ from bridge.protocol.numbered import NumberedReceiver, NumberedSender
 from bridge.protocol.values import state_to_message, tick_from_message
 from bridge.tick import CLIP_TICKS, DepthRange, WorldState
 
+from ..control.dense import encode_dense
 from .assembler import ClipAssembler, CutFrame, PlannedClip
 from .clip_buffer import BufferPool
 from .clip_work import ClipAhead, ClipWork
@@ -290,7 +291,7 @@ class Session:
         if clip is None or state is None or self.phase is Phase.OVER:
             return
         number = self.clip
-        self._state = state.after_clip(frames)
+        self._state = state.after_clip(frames, _first_grey(clip, state))
         self._running = self._running_state = None
         self._pool.give_back(clip.buffer)
         if self._recorder is not None:
@@ -398,3 +399,14 @@ class Session:
         self._keep(lambda seq: Closed(self.name, seq, reason, self.frames_sent))
         if self._recorder is not None:
             self._recorder.close()
+
+
+def _first_grey(clip: PlannedClip, state: WorldState) -> NDArray[np.uint8]:
+    """Return the grey of a clip's first tick, (height, width) uint8, as the worker paints it."""
+    if state.anchor is not None:
+        # The anchor stays what it is: no other grey is asked for.
+        grey: NDArray[np.uint8] = state.anchor[..., 3]
+        return grey
+    assert state.depth_range is not None, "a clip is painted before it is done"
+    grey = encode_dense(clip.buffer.first_depth_m, state.depth_range)[0]
+    return grey

@@ -58,7 +58,10 @@ class PlanesAttached:
 
 @dataclass(frozen=True, slots=True)
 class RunClip:
-    """Make the clip whose arrays lie in the block; `history` is how many frames its state has."""
+    """Make the clip whose arrays lie in the block.
+
+    `history` is how many frames its state has, `anchor` whether it has an anchor.
+    """
 
     job_id: int
     measure_ticks: int
@@ -71,6 +74,7 @@ class RunClip:
     negative_prompt: str | None
     depth_range: DepthRange | None
     history: int
+    anchor: bool
 
 
 @dataclass(frozen=True, slots=True)

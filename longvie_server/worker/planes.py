@@ -40,6 +40,7 @@ class SharedPlanes:
         name: of the block, until `unlink`.
         geometry: 81 ticks; `ClipGeometry` says what its arrays are.
         history: (8, height, width, 3) uint8, the state's frames; a state of one frame uses the first.
+        anchor: (height, width, 4) uint8, the state's, where it has one.
         frames: (81, height, width, 3) uint8, the clip.
     """
 
@@ -47,7 +48,7 @@ class SharedPlanes:
         self._block = block
         self._owns_name = owner
         self.name = block.name
-        depth, uv, track_depth, drawn, self.history, self.frames = (
+        depth, uv, track_depth, drawn, self.history, self.anchor, self.frames = (
             np.ndarray(shape, dtype, buffer=block.buf, offset=offset)
             for offset, shape, dtype in _layout(height, width)[0]
         )
@@ -98,12 +99,14 @@ class SharedPlanes:
         mine.track_depth_m[...] = theirs.track_depth_m
         mine.track_drawn[...] = theirs.track_drawn
 
-    def write_history(self, frames: NDArray[np.uint8]) -> None:
-        """Copy the frames of a job's state, whose size has been checked, into the block."""
-        self.history[: len(frames)] = frames
+    def write_state(self, state: WorldState) -> None:
+        """Copy the frames and the anchor of a job's state, whose size has been checked, into the block."""
+        self.history[: len(state.frames)] = state.frames
+        if state.anchor is not None:
+            self.anchor[...] = state.anchor
 
     def read_job(self, order: RunClip) -> ClipJob:
-        """Return the job whose arrays lie in the block; its geometry is the block's own, its frames are a copy."""
+        """Return the job whose arrays lie in the block; its geometry is the block's own, its images are copies."""
         state = WorldState(
             model=order.model,
             clip=order.clip,
@@ -115,6 +118,7 @@ class SharedPlanes:
             depth_range=order.depth_range,
             # Small; a state may be kept, and the block is written again for the next job.
             frames=self.history[: order.history].copy(),
+            anchor=self.anchor.copy() if order.anchor else None,
         )
         return ClipJob(order.job_id, state, self.geometry, order.measure_ticks)
 
@@ -133,7 +137,7 @@ class SharedPlanes:
         """Give the memory back. No array of this block may be in use any more."""
         self.unlink()
         # A block cannot be closed as long as arrays point into it.
-        del self.geometry, self.history, self.frames
+        del self.geometry, self.history, self.anchor, self.frames
         self._block.close()
 
 
@@ -145,6 +149,7 @@ def _layout(height: int, width: int) -> tuple[list[tuple[int, tuple[int, ...], t
         ((CLIP_TICKS, TRACK_COUNT), np.float32),
         ((CLIP_TICKS, TRACK_COUNT), np.bool_),
         ((HISTORY_FRAMES, height, width, 3), np.uint8),
+        ((height, width, 4), np.uint8),
         ((CLIP_TICKS, height, width, 3), np.uint8),
     )
     placed = []

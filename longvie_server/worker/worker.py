@@ -236,7 +236,7 @@ class Worker:
         job.check_size(spec.height, spec.width)
         if job.job_id != self._painted_ahead:
             planes.write_geometry(job.geometry)
-        planes.write_history(job.state.frames)
+        planes.write_state(job.state)
         self._geometry_read, self._painted_ahead = False, None
         process.send(_order(job))
         self._running = job.job_id
@@ -351,4 +351,5 @@ def _order(job: ClipJob) -> RunClip:
         negative_prompt=state.negative_prompt,
         depth_range=state.depth_range,
         history=len(state.frames),
+        anchor=state.anchor is not None,
     )

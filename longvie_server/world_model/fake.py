@@ -97,7 +97,7 @@ class FakeWorldModel:
             yield StepFrames(frames[done : done + count])
             done += count
             yield StepProgress("decode", done, CLIP_TICKS)
-        return state.after_clip(frames)
+        return state.after_clip(frames, controls.dense[0])
 
     def _check(self, field: str, size: tuple[int, ...]) -> None:
         if size != (self._spec.height, self._spec.width):

@@ -106,7 +106,7 @@ class WorldModel(Protocol):
     """A world model: LongVie 2 at any size, or the fake one.
 
     `step` yields events: progress, and all 81 frames in order in one or more `StepFrames`; it returns the next state
-    (`state.after_clip(frames)`). Abandoning the generator cancels the clip.
+    (`state.after_clip(frames, controls.dense[0])`). Abandoning the generator cancels the clip.
     """
 
     @property

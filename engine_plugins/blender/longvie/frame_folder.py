@@ -116,8 +116,11 @@ class FrameFolder:
             "negative_prompt": state.negative_prompt,
             "depth_range": None if state.depth_range is None else [state.depth_range.near_m, state.depth_range.far_m],
         }
+        arrays: dict[str, Any] = {"frames": state.frames}
+        if state.anchor is not None:
+            arrays["anchor"] = state.anchor
         with _Replaced(self.path / _RESUME) as file:
-            np.savez_compressed(file, words=np.array(json.dumps(words)), frames=state.frames)
+            np.savez_compressed(file, words=np.array(json.dumps(words)), **arrays)
 
     def drop_point(self) -> None:
         """Forget the resume point: the shot is finished."""
@@ -138,9 +141,12 @@ class FrameFolder:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 words: dict[str, Any] = json.loads(str(stored["words"]))
                 frames = stored["frames"]
+                # Not there before the first clip, nor in files of older versions.
+                anchor = stored.get("anchor")
             near_far = words.pop("depth_range")
             facts = words.pop("facts")
-            state = WorldState(depth_range=None if near_far is None else DepthRange(*near_far), frames=frames, **words)
+            depth_range = None if near_far is None else DepthRange(*near_far)
+            state = WorldState(depth_range=depth_range, frames=frames, anchor=anchor, **words)
         except FileNotFoundError:
             raise InvalidValue(
                 "holds no unfinished shot", field="output folder", value=self.path, remedy="Press Generate."

@@ -158,7 +158,7 @@ class LongVie2WorldModel:
                 yield event
         finally:
             events.close()
-        return state.after_clip(np.concatenate(frames))
+        return state.after_clip(np.concatenate(frames), controls.dense[0])
 
     def _text(self, prompt: str) -> Tensor:
         """Features of a prompt, from memory where it was seen lately."""

@@ -9,6 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import recording_cases as cases
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from mcap.writer import CompressionType, Writer
 from bridge.errors import InvalidValue, UsageError
 from bridge.recording import CutEvent, Event, Finish, PromptEvent, Recording, RecordingWriter
 from bridge.recording.chunks import ChunkFile
+from bridge.tick import WorldState
 
 KILLED_WRITER = """
 import os, sys
@@ -103,6 +105,24 @@ def test_a_state_and_all_before_it_survive(tmp_path: Path) -> None:
     assert recording.tick_count == 7
     (state,) = recording.states()
     assert state.frames.shape == (8, 6, 10, 3)
+    assert state.anchor is None
+
+
+def test_a_missing_image_of_an_anchor_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A file from which another tool has filtered the second one.
+    original = RecordingWriter._write
+
+    def without_grey(self: RecordingWriter, index: int, *messages: object, **options: object) -> None:
+        kept = [message for message in messages if (message[0], index) != ("/world_state/anchor", 1)]  # type: ignore[index]
+        original(self, index, *kept, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RecordingWriter, "_write", without_grey)
+    frames = np.stack([cases.image(i) for i in range(8)])
+    anchor = np.zeros((6, 10, 4), np.uint8)
+    with RecordingWriter(tmp_path / "a.mcap", header=cases.header()) as writer:
+        writer.write_state(WorldState("fake", 1, 80, True, 7, "x", frames, anchor=anchor))
+    with pytest.raises(InvalidValue, match=r"/world_state, tick 80: 2 images of its anchor belong to it, 1 are there"):
+        list(Recording.open(tmp_path / "a.mcap").states())
 
 
 def test_a_file_that_is_being_written_can_be_read(tmp_path: Path) -> None:

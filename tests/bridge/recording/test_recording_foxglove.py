@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         seed_instances=np.arange(2500, dtype=np.uint32),
     )
     state = WorldState("fake", 1, 80, True, 7, "a town", np.stack([cases.image(i) for i in range(8)]))
+    state = replace(state, anchor=np.dstack((cases.image(8), cases.image(9)[..., 0])))
     with RecordingWriter(path, header=cases.header(), started_ns=cases.STARTED_NS) as writer:
         writer.write_tick(tick)
         writer.write_reference(32, cases.image(5))
@@ -69,6 +71,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         ("/cut/first_frame", "foxglove.CompressedImage"),
         ("/generated", "foxglove.CompressedImage"),
         ("/world_state/frames", "foxglove.CompressedImage"),
+        ("/world_state/anchor", "foxglove.CompressedImage"),
         ("/prompt", "foxglove.Log"),
     ],
 )
@@ -171,7 +174,13 @@ def test_point_clouds_name_their_fields(seen: dict[str, list[Any]]) -> None:
 
 @pytest.mark.parametrize(
     ("topic", "seed"),
-    [("/session/first_frame", 1), ("/camera/reference", 5), ("/generated", 6), ("/cut/first_frame", 7)],
+    [
+        ("/session/first_frame", 1),
+        ("/camera/reference", 5),
+        ("/generated", 6),
+        ("/cut/first_frame", 7),
+        ("/world_state/anchor", 8),
+    ],
 )
 def test_images_are_lossless_png(seen: dict[str, list[Any]], topic: str, seed: int) -> None:
     message = seen[topic][0][2]
@@ -189,7 +198,16 @@ def test_prompts_are_log_lines(seen: dict[str, list[Any]]) -> None:
 def test_json_messages_have_a_schema_and_keep_to_it(seen: dict[str, list[Any]]) -> None:
     import json
 
-    for topic in ("/session", "/tick", "/instances", "/seed_instances", "/cut", "/finish", "/generated/info"):
+    for topic in (
+        "/session",
+        "/tick",
+        "/instances",
+        "/seed_instances",
+        "/cut",
+        "/finish",
+        "/generated/info",
+        "/world_state",
+    ):
         schema, message, _ = seen[topic][0]
         assert schema.encoding == "jsonschema"
         described = json.loads(schema.data)

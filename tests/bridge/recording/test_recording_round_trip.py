@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from bridge.errors import InvalidValue, OutOfOrder, ShapeMismatch
 from bridge.geometry.camera import Camera, Intrinsics
 from bridge.geometry.depth import DepthDeclaration, DepthKind
 from bridge.geometry.fit import Fit
-from bridge.recording import CutEvent, Finish, PromptEvent, Recording, RecordingWriter
+from bridge.recording import CutEvent, Finish, PromptEvent, Recording, RecordingWriter, sidecar, topics
 from bridge.tick import DepthRange, Frame, Tick, TrackMode, WorldState
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -163,13 +165,14 @@ def test_frames_references_and_states_come_back(tmp_path: Path) -> None:
         depth_range=DepthRange(0.1, 33.3),
     )
     cut = state.after_cut(at_tick=0, first_frame=cases.image(9))
+    anchored = replace(state, anchor=np.dstack((cases.image(10), cases.image(11)[..., 0])))
     frames = [Frame(i, cases.image(20 + i), time_ns=2**60 + i, clip=i // 2) for i in (0, 1, 4)]
     with RecordingWriter(tmp_path / "a.mcap", header=cases.header()) as writer:
         for frame in frames:
             writer.write_frame(frame)
             writer.write_reference(frame.index + 7, cases.image(40 + frame.index, height=3))
-        writer.write_state(state)
-        writer.write_state(cut)
+        for each in (state, anchored, cut):
+            writer.write_state(each)
     recording = Recording.open(tmp_path / "a.mcap")
     back = list(recording.frames())
     assert [(f.index, f.time_ns, f.clip) for f in back] == [(f.index, f.time_ns, f.clip) for f in frames]
@@ -177,11 +180,48 @@ def test_frames_references_and_states_come_back(tmp_path: Path) -> None:
     assert [index for index, _ in recording.references()] == [7, 8, 11]
     np.testing.assert_array_equal(next(recording.references())[1], cases.image(40, height=3))
     states = list(recording.states())
-    for got, want in zip(states, (state, cut), strict=True):
+    for got, want in zip(states, (state, anchored, cut), strict=True):
         np.testing.assert_array_equal(got.frames, want.frames)
+        np.testing.assert_array_equal(got.anchor, want.anchor)
         for name in ("model", "clip", "next_tick", "shares_tick", "seed", "prompt", "negative_prompt", "depth_range"):
             assert getattr(got, name) == getattr(want, name)
     assert (recording.tick_count, recording.frame_count) == (0, 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_every_anchor_comes_back_byte_for_byte(data: st.DataObject) -> None:
+    size = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    count = data.draw(st.sampled_from((1, 8)))
+    frames = data.draw(hnp.arrays(np.uint8, (count, *size, 3)))
+    anchors = data.draw(st.lists(st.none() | hnp.arrays(np.uint8, (*size, 4)), max_size=3))
+    with tempfile.TemporaryDirectory() as folder:
+        with RecordingWriter(Path(folder) / "a.mcap", header=cases.header()) as writer:
+            for anchor in anchors:
+                writer.write_state(WorldState("tiny", 1, 80, True, 7, "rain", frames, anchor=anchor))
+        back = [state.anchor for state in Recording.open(Path(folder) / "a.mcap").states()]
+    assert [a is None for a in back] == [a is None for a in anchors]
+    for got, want in zip(back, anchors, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_recording_of_before_there_were_anchors_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = sidecar.state_line
+
+    def older(state: WorldState) -> bytes:
+        line = json.loads(written(state))
+        del line["anchor"]
+        return json.dumps(line).encode()
+
+    monkeypatch.setattr(sidecar, "state_line", older)
+    monkeypatch.delitem(topics.TOPICS, topics.STATE_ANCHOR)
+    state = WorldState("tiny", 1, 80, True, 7, "rain", np.stack([cases.image(i) for i in range(8)]))
+    with RecordingWriter(tmp_path / "a.mcap", header=cases.header()) as writer:
+        writer.write_state(state)
+    monkeypatch.undo()
+    (back,) = Recording.open(tmp_path / "a.mcap").states()
+    assert back.anchor is None
+    np.testing.assert_array_equal(back.frames, state.frames)
 
 
 def test_depths_are_those_of_the_ticks(tmp_path: Path) -> None:

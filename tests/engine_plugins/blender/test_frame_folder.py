@@ -17,9 +17,11 @@ def frame(index: int) -> Frame:
     return Frame(index=index, image=np.random.default_rng(index).integers(0, 256, (6, 8, 3), np.uint8))
 
 
-def state(depth_range: DepthRange | None) -> WorldState:
-    frames = np.random.default_rng(1).integers(0, 256, (8, 6, 8, 3), np.uint8)
-    return WorldState("fake", 3, 240, True, 2**40 + 1, "snow, ünïcode", frames, None, depth_range)
+def state(depth_range: DepthRange | None, *, anchored: bool = True) -> WorldState:
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (8, 6, 8, 3), np.uint8)
+    anchor = rng.integers(0, 256, (6, 8, 4), np.uint8) if anchored else None
+    return WorldState("fake", 3, 240, True, 2**40 + 1, "snow, ünïcode", frames, None, depth_range, anchor)
 
 
 def test_frames_are_lossless_and_named_by_their_tick(tmp_path: Path) -> None:
@@ -32,14 +34,19 @@ def test_frames_are_lossless_and_named_by_their_tick(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.path.iterdir()) == ["000000.png", "000007.png"], "no partial files"
 
 
+@pytest.mark.parametrize("anchored", [True, False])
 @pytest.mark.parametrize("depth_range", [None, DepthRange(1.5, 30.0), DepthRange(2.0, float("inf"))])
-def test_a_world_comes_back_as_it_was(tmp_path: Path, depth_range: DepthRange | None) -> None:
+def test_a_world_comes_back_as_it_was(tmp_path: Path, depth_range: DepthRange | None, anchored: bool) -> None:
     folder = FrameFolder(tmp_path)
     assert not folder.has_point()
-    folder.save_point(ResumePoint(state(depth_range), {"seed": "7"}))
+    folder.save_point(ResumePoint(state(depth_range, anchored=anchored), {"seed": "7"}))
     point = folder.load_point()
-    before, after = state(depth_range), point.state
+    before, after = state(depth_range, anchored=anchored), point.state
     np.testing.assert_array_equal(before.frames, after.frames)
+    # Where there is none, the file is as older versions wrote it.
+    with np.load(tmp_path / "resume.npz") as stored:
+        assert ("anchor" in stored) == (after.anchor is not None) == anchored
+    np.testing.assert_array_equal(before.anchor, after.anchor)
     for name in ("model", "clip", "next_tick", "shares_tick", "seed", "prompt", "negative_prompt", "depth_range"):
         assert getattr(before, name) == getattr(after, name)
     point.check({"seed": "7"})

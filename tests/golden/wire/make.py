@@ -76,6 +76,7 @@ _STATE: Final = WorldStateMessage(
     negative_prompt="",
     depth_range=DepthRangeMessage(0.5, math.inf),
 )
+_LATER: Final = dataclasses.replace(_STATE, anchor=Plane("uint8", (1, 2, 4), bytes((9, 8, 7, 6, 252, 251, 250, 249))))
 
 EXAMPLES: Final[dict[str, Message]] = {
     "hello": Hello(1, 2, "golden", ("zstd", "inverse16"), "sésame"),
@@ -145,7 +146,7 @@ EXAMPLES: Final[dict[str, Message]] = {
     "progress": Progress(_SESSION, 2, "denoise", 3, 4, 1.25, 1),
     "progress_minimal": Progress(_SESSION, 0, "queued"),
     "frame": FrameMessage(_SESSION, 12, 11, 687_500_000, 0, _IMAGE),
-    "clip_done": ClipDone(_SESSION, 83, 2, 160, 240, {"control": 0.25, "denoise": 1.5}, _STATE),
+    "clip_done": ClipDone(_SESSION, 83, 2, 160, 240, {"control": 0.25, "denoise": 1.5}, _LATER),
     "notice": Notice(_SESSION, 84, "depth.saturated", "31 % of the pixels are beyond the range"),
     "closed": Closed(_SESSION, 85, "finished", 241),
     "error": ErrorMessage(

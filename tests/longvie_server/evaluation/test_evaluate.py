@@ -69,7 +69,7 @@ class _PaintsDense:
         frames = np.repeat(controls.dense[..., None], 3, axis=-1)
         yield StepFrames(frames[:1])
         yield StepFrames(frames[1:])
-        return state.after_clip(frames)
+        return state.after_clip(frames, controls.dense[0])
 
 
 def _config(tmp_path: Path, **changes: Any) -> EvaluationConfig:
@@ -114,6 +114,9 @@ def test_clips_follow_each_other_through_the_state_with_their_own_prompts(tmp_pa
     assert first.history is None
     np.testing.assert_array_equal(first.image, SOURCES[0].rgb[0])
     np.testing.assert_array_equal(second.frames, clips[0][-8:])
+    assert first.anchor is None
+    # The image is the truth's first, and so is the grey: it is what this truth shows.
+    np.testing.assert_array_equal(second.anchor, np.repeat(SOURCES[0].grey[0, ..., None], 4, axis=2))
 
 
 def test_rows_that_take_one_tie_between_clips_away_take_no_other(tmp_path: Path) -> None:
@@ -163,6 +166,17 @@ def test_an_evaluation_goes_on_within_a_sequence(tmp_path: Path) -> None:
     assert resumed.rows == evaluate(_PaintsDense(), SOURCES, _config(tmp_path / "fresh", rows=("model",))).rows
 
 
+@pytest.mark.parametrize("row", ["model", "wrong_controls", "sparse_only", "clip_depth_range"])
+def test_what_goes_on_has_the_anchor_of_what_was_not_stopped(tmp_path: Path, row: str) -> None:
+    sequence, other = (cached(s, tmp_path, clips=None, height=HEIGHT, width=WIDTH) for s in SOURCES)
+    whole, resumed = _PaintsDense(), _PaintsDense()
+    (_, last), _ = row_clips(row, whole, sequence, other, seed=5)
+    assert len(list(row_clips(row, resumed, sequence, other, seed=5, done=1, last=last))) == 1
+    anchor = resumed.states[0].anchor
+    assert anchor is not None
+    np.testing.assert_array_equal(anchor, whole.states[1].anchor)
+
+
 def test_a_short_evaluation_is_made_longer_without_beginning_again(tmp_path: Path) -> None:
     rows = ("model", "forward_warp", "wrong_controls")
     evaluate(_PaintsDense(), SOURCES, _config(tmp_path, rows=rows, clips=1))
@@ -180,7 +194,7 @@ class _Fades(_PaintsDense):
         frames[..., 0] = 240 - 30 * state.clip
         frames[:, :, ::2, 1] = 80 >> state.clip
         yield StepFrames(frames)
-        return state.after_clip(frames)
+        return state.after_clip(frames, controls.dense[0])
 
 
 def test_drift_is_told_against_the_first_clip(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
+
 from bridge.errors import InvalidValue
-from bridge.tick import WorldState
+from bridge.tick import CLIP_TICKS, WorldState
 from longvie_server.worker import ModelChoice
 from longvie_server.worker.child import main
 from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames, StepProgress, WorldModel
@@ -42,6 +44,12 @@ class ScriptedModel:
                 # As a real step, it takes a while: the parent is told of progress, not flooded.
                 threading.Event().wait(0.01)
                 yield StepProgress("denoise", done, sys.maxsize)
+        if word == "anchor":
+            # The frame first, then the grey; black where there is none.
+            anchor = np.zeros((*state.image.shape[:2], 4), np.uint8) if state.anchor is None else state.anchor
+            yield StepFrames(anchor[None, ..., :3])
+            yield StepFrames(np.broadcast_to(anchor[..., 3:], (CLIP_TICKS - 1, *state.image.shape)))
+            return state
         if word == "print":
             print("this goes to the log")
         # The first worker hangs; the next one, which finds the mark, goes through.

@@ -28,7 +28,9 @@ from longvie_server.worker.messages import (
 from longvie_server.world_model.interface import ModelSpec
 
 SPEC = ModelSpec(name="tiny", height=96, width=160, steps=4, numerics={"device": "cpu", "threads": "2"})
-RUN = RunClip(7, 81, "tiny", 3, 240, True, 2**63 - 1, "ein Weg, bergauf ⛰", None, DepthRange(0.1, float("inf")), 8)
+RUN = RunClip(
+    7, 81, "tiny", 3, 240, True, 2**63 - 1, "ein Weg, bergauf ⛰", None, DepthRange(0.1, float("inf")), 8, True
+)
 MESSAGES: list[Message] = [
     PlanesAt("longvie-1-abcd", 96, 160),
     PlanesAttached(),

@@ -22,10 +22,16 @@ def test_what_one_side_writes_the_other_reads() -> None:
     try:
         job = make_job()
         mine.write_geometry(job.geometry)
-        mine.write_history(job.state.frames)
+        image = job.state.image
+        later = job.state.after_clip(np.stack([image + np.uint8(i) for i in range(81)]), image[..., 1] ^ np.uint8(255))
+        mine.write_state(later)
         theirs.frames[...] = np.arange(81, dtype=np.uint8)[:, None, None, None]
         for name in ("depth_m", "track_uv", "track_depth_m", "track_drawn"):
             assert np.array_equal(getattr(theirs.geometry, name), getattr(job.geometry, name), equal_nan=True)
+        assert later.anchor is not None
+        assert np.array_equal(theirs.history, later.frames)
+        assert np.array_equal(theirs.anchor, later.anchor)
+        mine.write_state(job.state)
         assert np.array_equal(theirs.history[:1], job.state.frames)
         assert theirs.geometry.depth_m.shape == (81, HEIGHT, WIDTH)
         assert theirs.geometry.track_drawn.dtype == np.bool_
@@ -70,6 +76,6 @@ def test_a_machine_without_that_much_shared_memory_is_told_so(monkeypatch: pytes
     with pytest.raises(ServerError, match="No space left on device") as caught:
         SharedPlanes.create(352, 640)
     assert caught.value.field == "shared memory"
-    assert caught.value.value == "129 MiB"
+    assert caught.value.value == "130 MiB"
     assert "--shm-size" in caught.value.remedy
     assert shared_blocks(os.getpid()) == []

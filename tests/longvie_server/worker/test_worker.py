@@ -119,11 +119,30 @@ def test_two_workers_make_the_same_bytes() -> None:
 def test_a_history_of_eight_frames_arrives() -> None:
     mailbox = Mailbox()
     job = make_job()
-    later = replace(job, job_id=2, state=job.state.after_clip(expected_frames(job)))
+    frames = expected_frames(job)
+    later = replace(job, job_id=2, state=job.state.after_clip(frames, frames[0, ..., 0]))
     with Worker(FAKE, on_event=mailbox.put) as worker:
         worker.submit(later)
         mailbox.until(Done)
     assert np.array_equal(mailbox.frames(2), expected_frames(later))
+
+
+def test_the_anchor_arrives_as_it_is_and_none_where_there_is_none() -> None:
+    mailbox = Mailbox()
+    job = make_job(1, prompt="anchor")
+    frames = expected_frames(job)
+    later = replace(job, job_id=2, state=job.state.after_clip(frames, frames[0, ..., 0]))
+    with scripted(mailbox) as worker:
+        # The third has none again, though the second one's still lies in the shared memory.
+        for each in (job, later, replace(job, job_id=3)):
+            worker.submit(each)
+            mailbox.until(Done)
+    assert later.state.anchor is not None
+    shown = mailbox.frames(2)
+    assert np.array_equal(shown[0], later.state.anchor[..., :3])
+    assert np.array_equal(shown[1:], np.broadcast_to(later.state.anchor[..., 3:], shown[1:].shape))
+    assert not mailbox.frames(1).any()
+    assert not mailbox.frames(3).any()
 
 
 def test_a_killed_worker_tells_of_its_job_and_takes_no_other() -> None:

@@ -51,6 +51,10 @@ def test_every_pixel_is_what_it_was_told() -> None:
     (after,) = states
     assert (after.clip, after.next_tick, after.shares_tick) == (1, 80, True)
     assert np.array_equal(after.frames, frames[-8:])
+    # Black was its first frame; the grey is the dense control's.
+    assert after.anchor is not None
+    assert not after.anchor[..., :3].any()
+    assert np.array_equal(after.anchor[..., 3], controls.dense[0])
 
 
 def test_the_prompt_is_its_checksums_lowest_byte() -> None:

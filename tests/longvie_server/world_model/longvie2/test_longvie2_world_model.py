@@ -53,8 +53,12 @@ def test_clips_follow_each_other(controls: ControlClip, micro: LongVie2Pipeline)
     assert first.shape == (81, 16, 32, 3)
     assert (state.clip, state.next_tick, state.shares_tick) == (1, 80, True)
     assert np.array_equal(state.frames, first[-8:])
+    anchor = np.concatenate((np.full((16, 32, 3), 90, np.uint8), controls.dense[0, ..., None]), axis=2)
+    assert state.anchor is not None
+    assert np.array_equal(state.anchor, anchor)
     second, state = finish(model.step(state, controls))
     assert state.clip == 2
+    assert np.array_equal(state.anchor, anchor)
     want = micro(first[-1], controls.dense, controls.sparse, "a town", history=first[-8:], seed=3)
     assert np.array_equal(second, want)
 
