@@ -120,7 +120,7 @@ class _Pieces:
         if (name, number, made) not in self._carried:
             scene = self.pictures.store.load(name)
             guess = scene.guess(number, self.pictures.recoloured(name)[0])
-            self._carried[name, number, made] = scene.look_back(number).carry(first, guess)
+            self._carried[name, number, made] = scene.look_back(number).carry(first, guess, drawn=number > 0)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         known = window.of_video(carried.known, scale) & (not bare)

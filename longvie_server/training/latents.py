@@ -152,7 +152,9 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 dense=videos[1],
                 sparse=videos[2],
                 image_head=torch.stack([encode_head(pipeline, v[-1:]) for v in variants]),
-                carried=torch.stack([encode_first(pipeline, back.carry(v[-1], guess)) for v in variants]),
+                carried=torch.stack(
+                    [encode_first(pipeline, back.carry(v[-1], guess, drawn=number > 0)) for v in variants]
+                ),
                 dense_head=encode_head(pipeline, scene.dense[number][:1]),
                 sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
                 image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),

@@ -112,13 +112,15 @@ def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScen
     for number, clip in enumerate(scene.clips):
         if number:
             device = pipeline.vae.device
-            hint = hint_of(pipeline.vae, back[number - 1].carry(firsts[-1], guess[number - 1]), device=device)
+            hint = hint_of(
+                pipeline.vae, back[number - 1].carry(firsts[-1], guess[number - 1], drawn=number > 1), device=device
+            )
             frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), hint=hint))
             firsts.append(frames[-1])
             conditions.append(
                 {
                     "image_head": encode_head(pipeline, frames[-1:])[None],
-                    "carried": encode_first(pipeline, back[number].carry(frames[-1], guess[number]))[None],
+                    "carried": encode_first(pipeline, back[number].carry(frames[-1], guess[number], drawn=True))[None],
                     "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
                     "image": image_features(pipeline, frames[-1:]),
                 }

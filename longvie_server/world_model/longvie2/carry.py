@@ -33,6 +33,10 @@ _SETTLED: Final = 0.125
 """Share of known pixels from which a coarse one is as far off the guess as they are, and no more as those around it."""
 _FADING: Final = 0.7
 """What is left at half the distance of how far the known pixels are off the guess."""
+_RETURN: Final = 0.5
+"""Share of what a drawn frame's colours are off the guess that is gone at the clip's end."""
+_RETURN_REACH: Final = 1 / 16
+"""Deviation, in heights of the picture, of the place over which it is averaged: detail stays."""
 _ALIKE: Final = np.exp(-0.5 * np.square(np.arange(256) / _SAME_SURFACE)).astype(np.float32)
 """A point's weight, by how many greys it is nearer or farther than a pixel."""
 
@@ -62,13 +66,15 @@ class LookBack:
     places: NDArray[np.float32]
     known: NDArray[np.bool_]
 
-    def carry(self, image: NDArray[np.uint8], guess: NDArray[np.float32]) -> CarriedFrame:
+    def carry(self, image: NDArray[np.uint8], guess: NDArray[np.float32], *, drawn: bool) -> CarriedFrame:
         """Return a first frame as it is carried along.
 
         Args:
             image: (height, width, 3) uint8.
             guess: (frames, height, width, 3) float32, levels 0..255: what is likely seen where nothing is known. Near
                 known places it is shifted by what it was wrong there.
+            drawn: whether a model made the first frame. Its colours are no surer than the guess was when they were
+                drawn, from farther away mostly; so they go back to the guess, little by little.
 
         Raises:
             ShapeMismatch: one of them is not of the clip's size.
@@ -91,6 +97,9 @@ class LookBack:
         video[0] = image
         for frame in range(1, len(video)):
             seen = cv2.remap(image, self.places[frame], None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            if drawn:
+                gone = _RETURN * frame / (len(video) - 1)
+                seen = _returned(seen, self.known[frame], guess[frame], gone)
             video[frame] = _filled(seen, self.known[frame], guess[frame])
         return CarriedFrame(video, self.known)
 
@@ -194,7 +203,23 @@ def _grey_at(dense: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.in
     return dense[rows, columns].astype(np.int16)
 
 
-def _filled(image: NDArray[np.uint8], known: NDArray[np.bool_], guess: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _returned(
+    image: NDArray[np.uint8], known: NDArray[np.bool_], guess: NDArray[np.float32], gone: float
+) -> NDArray[np.float32]:
+    """Return an image, (height, width, 3), whose known places are off the guess by so much less, on the whole."""
+    share = known.astype(np.float32)
+    deviation = _RETURN_REACH * len(image)
+
+    def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), deviation), np.float32)
+
+    off = around((image - guess) * share[:, :, None]) / np.maximum(around(share), _LEAST_WEIGHT)[:, :, None]
+    return np.asarray(image - gone * off, np.float32)
+
+
+def _filled(
+    image: NDArray[np.uint8] | NDArray[np.float32], known: NDArray[np.bool_], guess: NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """Return an image, (height, width, 3), its unknown places as guessed, shifted by what the known around are off."""
     share = known.astype(np.float32)
     levels = [((image - guess) * share[:, :, None], share)]

@@ -78,7 +78,7 @@ class ClipInput:
             sparse=controls.sparse,
             history=state.history,
             points=controls.points,
-            anchor=getattr(state, "anchor", None),
+            anchor=state.anchor,
         )
 
     def __post_init__(self) -> None:
@@ -309,7 +309,7 @@ class LongVie2Pipeline(DiffusionPipeline, WanLoraLoaderMixin):  # type: ignore[m
         if clip.points is not None and self.defaults.carries_first_frame:
             grey = clip.dense if clip.dense.ndim == 3 else clip.dense[..., 0]
             guess = clip.palette().paint(grey)
-            carried = look_back(clip.points, grey).carry(clip.image, guess)
+            carried = look_back(clip.points, grey).carry(clip.image, guess, drawn=clip.anchor is not None)
             image_latents = encode_carried(self.vae, carried, device=device)
             hint = hint_of(self.vae, carried, device=device)
         history = None

@@ -46,7 +46,7 @@ def moved_points(frames: int, *, across: float = 0.0, down: float = 0.0, zoom: f
 
 def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
     image = picture()
-    carried = look_back(moved_points(3, across=4 / 144, down=2 / 80), flat(3)).carry(image, grey(3))
+    carried = look_back(moved_points(3, across=4 / 144, down=2 / 80), flat(3)).carry(image, grey(3), drawn=False)
     assert np.array_equal(carried.video[0], image)
     assert carried.known[0].all()
     inner = (slice(12, 70), slice(16, 130))
@@ -57,7 +57,7 @@ def test_what_moves_by_whole_pixels_arrives_as_it_was() -> None:
 
 def test_what_comes_nearer_stays_whole() -> None:
     image = picture()
-    carried = look_back(moved_points(3, zoom=1.5), flat(3)).carry(image, grey(3))
+    carried = look_back(moved_points(3, zoom=1.5), flat(3)).carry(image, grey(3), drawn=False)
     magnified = cv2.resize(image, None, fx=2.25, fy=2.25, interpolation=cv2.INTER_CUBIC)
     magnified = magnified[50 : 50 + 80, 90 : 90 + 144]
     inner = (slice(8, 72), slice(10, 134))
@@ -75,7 +75,7 @@ def test_places_that_no_point_reaches_are_unknown_and_have_the_guess_as_far_off_
     assert back.known[1][10:70, 10:110].all()
     off = np.array([20.0, -30.0, 10.0], np.float32)
     guess = np.repeat(truth[None].astype(np.float32) - off, 2, axis=0)
-    wrong = truth - back.carry(truth, guess).video[1].astype(np.float32)
+    wrong = truth - back.carry(truth, guess, drawn=False).video[1].astype(np.float32)
     known = back.known[1]
     assert np.abs(wrong[known]).max() <= 2
     inner = (slice(10, 70), slice(None))  # beyond, the picture itself is clipped
@@ -85,10 +85,24 @@ def test_places_that_no_point_reaches_are_unknown_and_have_the_guess_as_far_off_
     assert (far < 1).all()
 
 
+def test_what_a_model_drew_goes_half_way_back_to_the_guess_and_keeps_its_detail() -> None:
+    checks = np.indices((80, 144)).sum(axis=0) % 2 * 40
+    image = np.repeat((100 + checks)[:, :, None], 3, axis=2).astype(np.uint8)
+    guess = np.full((5, 80, 144, 3), 60, np.float32)
+    back = look_back(moved_points(5), flat(5))
+    surely, drawn = (back.carry(image, guess, drawn=drawn).video.astype(float) for drawn in (False, True))
+    inner = (slice(20, 60), slice(20, 124))
+    for frame, left in enumerate((1, 0.875, 0.75, 0.625, 0.5)):
+        assert np.abs(surely[frame][inner] - image[inner]).max() <= 1
+        # On the whole 60 above the guess; the checks of +-20 stay.
+        expected = 60 + 60 * left + (checks[inner] - 20)[:, :, None]
+        assert np.abs(drawn[frame][inner] - expected).max() <= 2
+
+
 def test_without_a_point_nothing_is_known() -> None:
     points = np.full((2, 2500, 2), np.nan, np.float32)
     guess = np.random.default_rng(3).uniform(-5, 260, (2, 80, 144, 3)).astype(np.float32)
-    carried = look_back(points, flat(2)).carry(picture(), guess)
+    carried = look_back(points, flat(2)).carry(picture(), guess, drawn=False)
     assert not carried.known[1].any()
     assert np.array_equal(carried.video[1], np.clip(np.rint(guess[1]), 0, 255))
 
@@ -96,15 +110,15 @@ def test_without_a_point_nothing_is_known() -> None:
 def test_a_point_that_was_not_seen_at_first_says_nothing() -> None:
     points = moved_points(2)
     points[0] = np.nan
-    assert not look_back(points, flat(2)).carry(picture(), grey(2)).known[1].any()
+    assert not look_back(points, flat(2)).carry(picture(), grey(2), drawn=False).known[1].any()
 
 
 def test_the_order_of_points_is_free() -> None:
     points = moved_points(2, across=0.013)
     mixed = points[:, np.random.default_rng(1).permutation(points.shape[1])]
     one, other = (
-        look_back(points, flat(2)).carry(picture(), grey(2)),
-        look_back(mixed, flat(2)).carry(picture(), grey(2)),
+        look_back(points, flat(2)).carry(picture(), grey(2), drawn=False),
+        look_back(mixed, flat(2)).carry(picture(), grey(2), drawn=False),
     )
     assert np.array_equal(one.known, other.known)
     assert np.abs(one.video.astype(int) - other.video.astype(int)).max() <= 1
@@ -120,7 +134,7 @@ def test_a_thing_takes_its_own_colours_and_hides_others() -> None:
     square = (x >= 40) & (x < 64) & (y >= 32) & (y < 48)
     points[1, square, 0] += 16 / 144
     points[1, ~square & (x >= 56) & (x < 80) & (y >= 32) & (y < 48)] = np.nan
-    carried = look_back(points, dense).carry(image, grey(2))
+    carried = look_back(points, dense).carry(image, grey(2), drawn=False)
     expected = image.copy()
     expected[32:48, 40:64] = 0
     expected[32:48, 56:80] = 255
@@ -133,7 +147,7 @@ def test_a_thing_takes_its_own_colours_and_hides_others() -> None:
 
 def test_a_first_frame_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeMismatch, match=r"image.*\(80, 144, 3\).*\(80, 143, 3\)"):
-        look_back(moved_points(2), flat(2)).carry(picture()[:, :-1], grey(2))
+        look_back(moved_points(2), flat(2)).carry(picture()[:, :-1], grey(2), drawn=False)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +184,28 @@ def test_a_clip_with_points_has_the_carried_condition_and_one_without_has_not() 
         for p in (points, None)
     ]
     guess = Palette.of(image, black[0, :, :, 0]).paint(black[..., 0])
-    carried = look_back(points, black[..., 0]).carry(image, guess)
+    carried = look_back(points, black[..., 0]).carry(image, guess, drawn=False)
     assert torch.equal(conditions[0].image_latents, encode_carried(pipeline.vae, carried))
     assert not torch.equal(conditions[0].image_latents[:, 4:, 1:], conditions[1].image_latents[:, 4:, 1:])
     assert (conditions[1].image_latents[:, :4, 1:] == 0).all()
     pipeline.register_to_config(carries_first_frame=False)
     same = pipeline.prepare(ClipInput(image, black, black, points=points), text=text, negative_text=None)
     assert torch.equal(same.image_latents, conditions[1].image_latents)
+
+
+def test_a_first_frame_that_is_not_the_anchor_was_drawn() -> None:
+    pipeline = build(MINIATURE, seed=0)
+    image, black = picture(HEIGHT, WIDTH), np.zeros((9, HEIGHT, WIDTH, 3), np.uint8)
+    anchor = np.full((HEIGHT, WIDTH, 4), 200, np.uint8)
+    points, grey = moved_points(9, across=0.01), black[..., 0]
+    clip = ClipInput(image, black, black, points=points, anchor=anchor)
+    seen = pipeline.prepare(clip, text=pipeline.encode_prompt(""), negative_text=None).image_latents
+    guess = Palette.of(anchor[:, :, :3], anchor[:, :, 3]).paint(grey)
+    drawn, surely = (
+        encode_carried(pipeline.vae, look_back(points, grey).carry(image, guess, drawn=d)) for d in (True, False)
+    )
+    assert torch.equal(seen, drawn)
+    assert not torch.equal(seen, surely)
 
 
 def test_what_is_not_known_has_the_colours_of_the_anchor() -> None:
