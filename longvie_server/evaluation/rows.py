@@ -38,11 +38,13 @@ class _ModelRow:
         controls: `controls(own, other)` are what it is given, of the scene's own and another scene's.
         frames: `frames(last)` are what it goes on from, of the last ones of the clip before.
         seed: `seed(row's, clip)` is the noise's.
+        anchored: whether clips after the first are told of the first frame.
     """
 
     controls: Callable[[ControlClip, ControlClip], ControlClip] = lambda own, other: own
     frames: Callable[[Video], Video] = lambda last: last
     seed: Callable[[int, int], int] = lambda seed, clip: seed
+    anchored: bool = True
 
 
 def _still(make: Callable[[Video], Video]) -> _Trivial:
@@ -108,6 +110,7 @@ _MODEL: Final = {
     "sparse_only": _ModelRow(lambda own, other: ControlClip(np.full_like(own.dense, _GREY), own.sparse, own.points)),
     # What holds clips together, one thing after the other taken away.
     "without_history": _ModelRow(frames=lambda last: last[-1:]),
+    "without_anchor": _ModelRow(anchored=False),
     "new_noise": _ModelRow(seed=lambda seed, clip: 1000 * seed + clip),
     "clip_depth_range": _ModelRow(lambda own, other: _ranged_by_itself(own)),
 }
@@ -162,7 +165,13 @@ def row_clips(
     for number in range(done, len(sequence)):
         own, wrong = sequence.clip(number), other.clip(number % len(other))
         controls = given.controls(own.controls, wrong.controls)
-        before = replace(state, prompt=own.prompt, frames=given.frames(state.frames), seed=given.seed(seed, number))
+        before = replace(
+            state,
+            prompt=own.prompt,
+            frames=given.frames(state.frames),
+            seed=given.seed(seed, number),
+            anchor=state.anchor if given.anchored else None,
+        )
         video, state = _step(model, before, controls)
         yield video, state.frames
 

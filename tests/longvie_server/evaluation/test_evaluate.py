@@ -122,12 +122,15 @@ def test_clips_follow_each_other_through_the_state_with_their_own_prompts(tmp_pa
 def test_rows_that_take_one_tie_between_clips_away_take_no_other(tmp_path: Path) -> None:
     sequence, other = (cached(s, tmp_path, clips=None, height=HEIGHT, width=WIDTH) for s in SOURCES)
     states, videos = {}, {}
-    for row in ("model", "without_history", "new_noise", "clip_depth_range"):
+    for row in ("model", "without_history", "without_anchor", "new_noise", "clip_depth_range"):
         model = _PaintsDense()
         videos[row] = np.stack([video for video, _ in row_clips(row, model, sequence, other, seed=5)])
         states[row] = model.states
     assert states["without_history"][1].history is None
     np.testing.assert_array_equal(states["without_history"][1].image, states["model"][1].image)
+    assert states["model"][1].anchor is not None
+    assert states["without_anchor"][1].anchor is None
+    np.testing.assert_array_equal(states["without_anchor"][1].frames, states["model"][1].frames)
     assert [state.seed for state in states["new_noise"]] == [5000, 5001]
     np.testing.assert_array_equal(states["new_noise"][1].frames, states["model"][1].frames)
     for row in ("without_history", "new_noise"):
