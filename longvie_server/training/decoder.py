@@ -78,7 +78,12 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
         generator = step_generator(config.seed, step, run.rank)
-        latents, video, hint = (tensor.to(vae.device) for tensor in pieces.draw(generator))
+        latents, video, hint = pieces.draw(generator)
+        latents, video, hint = (
+            latents.to(vae.device),
+            video.to(vae.device),
+            None if hint is None else hint.to(vae.device),
+        )
         out, truth = decode_pictures(vae, latents, hint=hint), video.transpose(1, 2).flatten(0, 1)
         run.backward(picture_loss(out, truth, sharpness=config.sharpness, contrast=config.contrast))
         figures.append(measure(out, truth))
@@ -102,7 +107,7 @@ class _Pieces:
         made = [] if config.rollouts is None else sorted(config.rollouts.glob("*.safetensors"))
         self.rollouts = [Rollout.load(path) for path in made]
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return latents, (1, z, t, h, w), video and hint, (1, 3 and 7, 4t - 3, height, width): long or whole."""
         config = self.config
         made = bool(self.rollouts) and float(torch.rand((), generator=generator)) < config.rollout_share
@@ -118,14 +123,13 @@ class _Pieces:
             first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
         if (name, number, made) not in self._carried:
-            scene = self.pictures.store.load(name)
-            guess = scene.guess(number, self.pictures.recoloured(name)[0])
-            self._carried[name, number, made] = scene.look_back(number).carry(first, guess, drawn=number > 0)
+            stored = self.pictures.store.load(name)
+            guess = stored.guess(number, self.pictures.recoloured(name)[0])
+            self._carried[name, number, made] = stored.look_back(number).carry(first, guess, drawn=number > 0)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
-        known = window.of_video(carried.known, scale) & (not bare)
-        hint = hint_of(self.vae, CarriedFrame(window.of_video(carried.video, scale), known))
-        assert hint is not None, "a BlockAutoencoder takes one"
+        told = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
+        hint = None if bare else hint_of(self.vae, told)
         return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 
 

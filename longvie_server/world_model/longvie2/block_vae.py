@@ -26,7 +26,7 @@ TIME_FACTOR: Final = 4
 """Frames per latent, but for the first."""
 _COLOURS: Final = 3
 _HINT: Final = 2 * _COLOURS + 1
-"""Channels of a hint: known colours, what the linear code leaves out of them, and how much of a pixel is theirs."""
+"""Channels of a hint: colours, what the linear code leaves out of them, and how much of a pixel is surely theirs."""
 _SEAM_PX: Final = 1.0
 """How softly what is known goes over into what is drawn: the deviation of a Gaussian."""
 _PLACE: Final = 4
@@ -204,11 +204,12 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Return what the decoder may know of a video beforehand, (batch, 7, 1 + 4k, height, width).
 
         Args:
-            video: (batch, 3, 1 + 4k, height, width), -1 .. 1, one that looks alike where it is known.
+            video: (batch, 3, 1 + 4k, height, width), -1 .. 1, one that looks alike where it is known, and likely where
+                it is not.
             known: (batch, 1, 1 + 4k, height, width), 1 there and 0 elsewhere.
         """
         left_out = video - self.decoder.plain(self.encode_mean(video), begins=True)
-        return torch.cat([video * known, left_out * known, known * _softened(known)], dim=1)
+        return torch.cat([video, left_out, known * _softened(known)], dim=1)
 
     def decode_chunks(self, latents: Tensor, chunk: int, *, hint: Tensor | None = None) -> Iterator[Tensor]:
         """Yield pixels, (batch, 3, n, height, width), not clamped, while later latents wait.
