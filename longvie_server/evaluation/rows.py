@@ -160,8 +160,7 @@ def row_clips(
     if last is not None:
         # As the first clip left it: with the grey that this row was given.
         dense = given.controls(beginning.controls, other.clip(0).controls).dense[0]
-        anchor = np.concatenate((first_frame, dense[..., None]), axis=2)
-        state = replace(state, clip=done, next_tick=done * CLIP_STRIDE, shares_tick=True, frames=last, anchor=anchor)
+        state = replace(state.after_clip(last, dense), clip=done, next_tick=done * CLIP_STRIDE)
     for number in range(done, len(sequence)):
         own, wrong = sequence.clip(number), other.clip(number % len(other))
         controls = given.controls(own.controls, wrong.controls)
