@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from .. import world_model
+
 __all__ = ["evaluate_command"]
 
 
@@ -62,10 +64,14 @@ def evaluate_command(
         json_file.write_text(result.to_json(), encoding="utf-8")
 
 
-def _digest(folder: Path) -> str:
-    """Return a name for a checkpoint's very bytes; models without weights have none to tell apart."""
+def _digest(checkpoint: Path) -> str:
+    """Return a name for what makes a model's frames: a checkpoint's very bytes, and the code that runs it.
+
+    Models without weights have none to tell apart. The pages of text beside weights do not count.
+    """
+    code = Path(world_model.__file__).parent
+    files = [file for file in sorted(checkpoint.rglob("*")) if file.is_file() and file.suffix != ".md"]
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.suffix != ".md":
-            digest.update(file.name.encode() + file.read_bytes())
+    for file in (*files, *sorted(code.rglob("*.py"))):
+        digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -29,6 +29,7 @@ def tiny(
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="Highest of the denoiser's.")] = 1e-3,
     spoilt_share: Annotated[float, typer.Option(min=0, max=1, help="Samples with a spoilt first frame.")] = 0.5,
+    rollouts: Annotated[int, typer.Option(min=1, help="Scenes that the denoiser is rolled out on, each time.")] = 150,
     without_stage_2: Annotated[bool, typer.Option(help="Ablation: no first frame is spoilt.")] = False,
     without_stage_3: Annotated[bool, typer.Option(help="Ablation: no clip sees the frames before it.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the first weights.")] = 0,
@@ -53,6 +54,7 @@ def tiny(
             world_batch=batch,
             learning_rate=learning_rate,
             spoilt_share=spoilt_share,
+            rollouts=rollouts,
             # What there is learns in a few steps what it is shown now, and may then be rolled out.
             rollouts_at=(0.55,) if start is None else (0.25,),
             without_stage_2=without_stage_2,

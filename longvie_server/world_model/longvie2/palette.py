@@ -8,6 +8,7 @@ to: `docs/decisions/0015`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -29,6 +30,8 @@ _STEEPEST: Final = 6.0
 """Greys per row: what slopes more counts as this."""
 _SKIP: Final = 2
 """Every second row and column of the frame is asked; the others say the same."""
+_KEPT: Final = 16
+"""Palettes that are kept: a session asks for the same one clip after clip, and several sessions take turns."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,20 +65,7 @@ class Palette:
                 value=image.shape,
                 remedy="Pass a frame and its own depth.",
             )
-        height = dense.shape[0]
-        rows = np.broadcast_to(_heights(height)[:, None], dense.shape)
-        told = np.stack([dense.astype(np.float32), rows, _slope(dense)], axis=2)[::_SKIP, ::_SKIP].reshape(-1, 3)
-        ends = ((0.0, 255.0), (0.0, 1.0), (-_STEEPEST, _STEEPEST))
-        axes = [np.linspace(*end, count, dtype=np.float32) for end, count in zip(ends, _NODES, strict=True)]
-        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        unit = np.array(_ALIKE, np.float32)
-        # Not by a matrix product, which loses small differences of large numbers.
-        apart = torch.cdist(
-            torch.from_numpy(nodes / unit), torch.from_numpy(told / unit), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        weight = torch.softmax(apart.square_().mul_(-0.5), dim=1)
-        colours = torch.from_numpy(image[::_SKIP, ::_SKIP].reshape(-1, 3).astype(np.float32))
-        return cls((weight @ colours).T.reshape(1, 3, *_NODES).contiguous())
+        return _taught(image.tobytes(), dense.tobytes(), dense.shape)
 
     def paint(self, dense: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the colours of frames, (frames, height, width, 3) levels 0..255, by their depth.
@@ -90,6 +80,26 @@ class Palette:
         colours = F.grid_sample(self.table, at, mode="bilinear", padding_mode="border", align_corners=True)[0]
         painted: NDArray[np.float32] = colours.permute(1, 2, 3, 0).contiguous().numpy()
         return painted
+
+
+@lru_cache(maxsize=_KEPT)
+def _taught(pixels: bytes, greys: bytes, shape: tuple[int, int]) -> Palette:
+    """Return what these pixels, and these greys of depth, of a frame of this shape teach."""
+    image = np.frombuffer(pixels, np.uint8).reshape(*shape, 3)
+    dense = np.frombuffer(greys, np.uint8).reshape(shape)
+    rows = np.broadcast_to(_heights(shape[0])[:, None], shape)
+    told = np.stack([dense.astype(np.float32), rows, _slope(dense)], axis=2)[::_SKIP, ::_SKIP].reshape(-1, 3)
+    ends = ((0.0, 255.0), (0.0, 1.0), (-_STEEPEST, _STEEPEST))
+    axes = [np.linspace(*end, count, dtype=np.float32) for end, count in zip(ends, _NODES, strict=True)]
+    nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    unit = np.array(_ALIKE, np.float32)
+    # Not by a matrix product, which loses small differences of large numbers.
+    apart = torch.cdist(
+        torch.from_numpy(nodes / unit), torch.from_numpy(told / unit), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    weight = torch.softmax(apart.square_().mul_(-0.5), dim=1)
+    colours = torch.from_numpy(image[::_SKIP, ::_SKIP].reshape(-1, 3).astype(np.float32))
+    return Palette((weight @ colours).T.reshape(1, 3, *_NODES).contiguous())
 
 
 def _heights(rows: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from longvie_server.cli.app import app
+from longvie_server.cli.evaluate import _digest
 from longvie_server.conditions import ConditionsWriter
 from longvie_server.output.video import VideoWriter
 from longvie_server.world_model.interface import ControlClip
@@ -70,3 +71,20 @@ def test_our_own_scenes_are_judged(tmp_path: Path) -> None:
     _evaluate(*chosen, "--json", str(tmp_path / "figures.json"))
     rows = {row["name"]: row for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
     assert rows["forward_warp"]["psnr"] > rows["model"]["psnr"]
+
+
+def test_other_weights_and_other_code_are_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, code = tmp_path / "weights" / "transformer.safetensors", tmp_path / "code" / "longvie2" / "carry.py"
+    page = weights.parent / "README.md"
+    for file in (weights, code, page):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("one")
+    monkeypatch.setattr("longvie_server.world_model.__file__", str(code.parents[1] / "__init__.py"))
+    before = _digest(weights.parent)
+    page.write_text("two")
+    assert _digest(weights.parent) == before
+    for file in (weights, code):
+        file.write_text("two")
+        assert _digest(weights.parent) != before
+        file.write_text("one")
+    assert _digest(weights.parent) == before

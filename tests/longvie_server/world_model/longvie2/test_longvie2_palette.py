@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bridge.errors import ShapeMismatch
+from longvie_server.world_model.longvie2 import palette as palette_module
 from longvie_server.world_model.longvie2.palette import Palette
 
 SKY, SEA, LAND = (230, 240, 250), (20, 60, 120), (120, 90, 40)
@@ -55,11 +56,20 @@ def test_threads_change_no_byte() -> None:
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
+            palette_module._taught.cache_clear()
             painted.append(Palette.of(image, dense).paint(dense[None]))
     finally:
         torch.set_num_threads(before)
     assert np.array_equal(painted[0], painted[1])
     assert np.array_equal(painted[0], painted[2])
+
+
+def test_the_same_frame_is_asked_once_and_a_changed_one_again() -> None:
+    image, dense = sea_and_rock(rock_at=60)
+    first = Palette.of(image, dense)
+    assert Palette.of(image.copy(), dense.copy()) is first
+    image[:40] = LAND
+    assert Palette.of(image, dense).paint(dense[None])[0, 5, 5] == pytest.approx(LAND, abs=1)
 
 
 def test_a_frame_without_its_own_depth_is_refused() -> None:
