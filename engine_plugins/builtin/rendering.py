@@ -78,6 +78,7 @@ class Renderer:
         column, row = np.meshgrid(np.arange(width), np.arange(height))
         self._corner = np.stack([column.ravel(), row.ravel()], axis=1).astype(np.float64)
         self._centre_rays = self._rays_in_camera(self._corner + 0.5)
+        self._latest: tuple[int, tuple[View, Hits, NDArray[np.float32]]] | None = None
 
     def camera(self, index: int) -> Camera:
         """Return the camera at a tick."""
@@ -116,16 +117,20 @@ class Renderer:
     def _look(self, index: int) -> tuple[View, Hits, NDArray[np.float32]]:
         if index < 0:
             raise InvalidValue("must not be negative", field="index", value=index, remedy="Count ticks from 0.")
+        self.raycaster.move_to(index / FPS)
+        if self._latest is not None and self._latest[0] == index:
+            # A tick and its picture are asked for one after the other: the same rays.
+            return self._latest[1]
         camera = self.camera(index)
         pose = camera.world_from_camera.matrix
-        self.raycaster.move_to(index / FPS)
         # The rays' z in the camera frame is 1, so the distance along them IS planar depth.
         direction = (self._centre_rays @ pose[:3, :3].T).astype(np.float32)
         hits = self.raycaster.cast(pose[:3, 3], direction)
         shape = (self.intrinsics.height, self.intrinsics.width)
         body = np.where(np.isinf(hits.distance), -1, self.raycaster.instance[hits.triangle])
         view = View(camera, hits.distance.reshape(shape), self._ids[body + 1].reshape(shape))
-        return view, hits, direction
+        self._latest = index, (view, hits, direction)
+        return self._latest[1]
 
     def _rays_in_camera(self, pixel: NDArray[np.float64]) -> NDArray[np.float64]:
         lens = self.intrinsics

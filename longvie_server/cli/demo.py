@@ -51,7 +51,7 @@ def demo(
 def show_summary(out: Path, summary: dict[str, object]) -> None:
     """Print what was made and where it is."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name in ("frames", "clips", "seconds", "frames_per_second"):
+    for name in ("frames", "clips", "start_up_seconds", "seconds", "frames_per_second"):
         table.add_row(name.replace("_", " "), str(summary[name]))
     stages = summary["seconds_per_stage"]
     assert isinstance(stages, dict)

@@ -99,6 +99,7 @@ def drive_shot(
         facts: for the summary.
     """
     preview = ControlPreview(mode, height=session.height, width=session.width, fit=fit, first_tick=session.next_tick)
+    folder.begin()
     shot = _Shot(session, folder, preview, reference, on_progress)
     for event in events:
         shot.send(event)

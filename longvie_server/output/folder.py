@@ -1,6 +1,7 @@
 """The folder that a run leaves behind: frames, videos, a strip, a summary.
 
-Frames are written as they come; the summary comes last, so a folder with `summary.json` is complete.
+Frames are written as they come, in a thread of their own, so that whoever makes them does not wait for the videos'
+codec; the summary comes last, so a folder with `summary.json` is complete.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -31,6 +34,8 @@ _T = TypeVar("_T")
 _VIDEO_WIDTH_PX = 640
 _LATER = 6
 """Clips until the first of the later moments of the strip, half a minute."""
+_BACKLOG = 81
+"""Frames that may wait to be written, a clip's; whoever brings more waits."""
 
 
 class OutputFolder:
@@ -58,7 +63,9 @@ class OutputFolder:
         self._side_by_side: VideoWriter | None = None
         self._meter = ContinuityMeter()
         self._moments: list[tuple[str, list[NDArray[np.uint8]]]] = []
-        self._began_s = time.perf_counter()
+        self._made_s = self._began_s = time.perf_counter()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="frames-to-disk")
+        self._backlog: deque[Future[None]] = deque()
         self._count = 0
         self._clips = 0
 
@@ -67,10 +74,29 @@ class OutputFolder:
         """Where the session's recording belongs."""
         return self.path / "session.mcap"
 
+    def begin(self) -> None:
+        """The shot begins now: what came before, such as a server that loads its model, counts as its start-up."""
+        self._began_s = time.perf_counter()
+
     def write(self, frame: Frame, controls: ControlsAt, reference: NDArray[np.uint8] | None) -> None:
-        """Write a frame, beside the controls and the engine's own picture of its tick."""
+        """Have a frame written, beside the controls and the engine's own picture of its tick.
+
+        The arrays must stay as they are. What goes wrong with a frame is raised by a later call.
+
+        Raises:
+            OSError: an earlier frame could not be written.
+        """
         if controls.index != frame.index:
             raise AssertionError(f"controls of tick {controls.index} beside frame {frame.index}")
+        self._settle(_BACKLOG - 1)
+        self._backlog.append(self._writer.submit(self._write, frame, controls, reference))
+
+    def _settle(self, backlog: int) -> None:
+        """Wait until no more than so many frames wait to be written."""
+        while self._backlog and (len(self._backlog) > backlog or self._backlog[0].done()):
+            self._backlog.popleft().result()
+
+    def _write(self, frame: Frame, controls: ControlsAt, reference: NDArray[np.uint8] | None) -> None:
         if self._video is None:
             scale = max(1, _VIDEO_WIDTH_PX // frame.image.shape[1])
             self._video = VideoWriter(self.path / "video.mp4", fps=FPS, scale=scale)
@@ -98,7 +124,11 @@ class OutputFolder:
         Args:
             timings: mean seconds per clip and stage.
             facts: of the run: model, seed, prompt, numerics and so on.
+
+        Raises:
+            OSError: a frame could not be written.
         """
+        self._settle(0)
         seconds = time.perf_counter() - self._began_s
         self.close()
         if self._moments:
@@ -108,6 +138,7 @@ class OutputFolder:
             "clips": self._clips,
             "seconds": round(seconds, 3),
             "frames_per_second": round(self._count / seconds, 3),
+            "start_up_seconds": round(self._began_s - self._made_s, 3),
             "seconds_per_stage": {stage: round(value, 4) for stage, value in timings.items()},
             "continuity": {k: round(v, 4) for k, v in dataclasses.asdict(self._meter.result()).items()},
             **facts,
@@ -116,7 +147,8 @@ class OutputFolder:
         return summary
 
     def close(self) -> None:
-        """Close the videos."""
+        """Write what still waits to be written, and close the videos."""
+        self._writer.shutdown()
         for video in (self._video, self._side_by_side):
             if video is not None:
                 video.close()
