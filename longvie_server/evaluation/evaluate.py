@@ -153,7 +153,7 @@ def _judged(
     clips = row_clips(row, model, sequence, other, seed=number, done=done, last=known.last())
     for clip, (video, last) in enumerate(clips, start=done):
         first = known.first() if clip else np.asarray(video[0])
-        known.add(clip_figures(video, sequence.clip(clip), clip, first, perceptual), video, last)
+        known.add(clip_figures(video, sequence.clip(clip), known.end(), first, perceptual), video, last)
         yield clip + 1
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 __all__ = ["SHOWN", "Kept"]
 
 SHOWN: Final = (40, 80)
-"""Frames of every clip that are kept to be looked at."""
+"""Frames of every clip that are kept to be looked at; the last is the clip's last, beside which the next is judged."""
 _KNOWN: Final = "known.npz"
 
 
@@ -72,6 +72,10 @@ class Kept:
     def first(self) -> NDArray[np.uint8]:
         """Return the very first frame, (height, width, 3) uint8; there is one once a clip was added."""
         return self._load("first")
+
+    def end(self) -> NDArray[np.uint8] | None:
+        """Return the last frame so far, (height, width, 3) uint8; None at the beginning."""
+        return self.shown(len(self.figures) - 1, len(SHOWN) - 1) if self.figures else None
 
     def shown(self, clip: int, at: int) -> NDArray[np.uint8]:
         """Return frame `SHOWN[at]` of a clip, (height, width, 3) uint8."""
