@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
-from .. import world_model
-
 __all__ = ["evaluate_command"]
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_CODE: Final = ("control", "evaluation", "world_model")
+"""What a model's figures depend on besides its weights."""
+_WHOLE_BYTES: Final = 256 * 2**20
+_PIECE_BYTES: Final = 2**20
+_PIECES: Final = 16
 
 
 def evaluate_command(
@@ -37,7 +42,7 @@ def evaluate_command(
     from ..evaluation import EvaluationConfig, evaluate, load_perceptual
     from ..sequences import SequenceSource, find_sources
     from ..sequences.scene import held_out_scenes
-    from ..world_model.registry import TINY_FOLDER, load_model
+    from ..world_model.registry import load_model, model_folder
 
     sources: list[SequenceSource]
     if sequences is None:
@@ -47,7 +52,7 @@ def evaluate_command(
     world = load_model(model, device=device, threads=threads or None)
     config = EvaluationConfig(
         cache=cache,
-        label=_digest(TINY_FOLDER if model == "tiny" else Path(model)),
+        label=_digest(model_folder(model)),
         clips=clips,
         rows=tuple(name.strip() for name in rows.split(",") if name.strip()),
         perceptual=load_perceptual(perceptual, device=world.spec.numerics.get("device", "cpu")),
@@ -64,14 +69,37 @@ def evaluate_command(
         json_file.write_text(result.to_json(), encoding="utf-8")
 
 
-def _digest(checkpoint: Path) -> str:
-    """Return a name for what makes a model's frames: a checkpoint's very bytes, and the code that runs it.
+def _digest(checkpoint: Path | None) -> str:
+    """Return a name for what makes a model's figures: its weights, and the code that runs and judges it.
 
-    Models without weights have none to tell apart. The pages of text beside weights do not count.
+    Files are hashed whole up to 256 MiB. Of a larger one, its size and 16 MiB spread evenly over it, the first and the
+    last among them: a change elsewhere in it is not seen. Times do not count, since they say nothing of what is in a
+    file, nor do the pages of text beside weights.
+
+    Args:
+        checkpoint: its folder; None for a model without weights.
     """
-    code = Path(world_model.__file__).parent
-    files = [file for file in sorted(checkpoint.rglob("*")) if file.is_file() and file.suffix != ".md"]
     digest = hashlib.sha256()
-    for file in (*files, *sorted(code.rglob("*.py"))):
-        digest.update(file.name.encode() + file.read_bytes())
+    for folder in (checkpoint, *(_PACKAGE / name for name in _CODE)):
+        if folder is None:
+            continue
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        for file in sorted(files):
+            if file.suffix == ".md" if folder is checkpoint else file.suffix != ".py":
+                continue
+            digest.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
+            _update(digest, file)
     return digest.hexdigest()[:16]
+
+
+def _update(digest: hashlib._Hash, path: Path) -> None:
+    """Take in a file, or pieces of a large one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE_BYTES:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+            return
+        for number in range(_PIECES):
+            file.seek((size - _PIECE_BYTES) * number // (_PIECES - 1))
+            digest.update(file.read(_PIECE_BYTES))

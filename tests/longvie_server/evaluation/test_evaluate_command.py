@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from longvie_server.cli.app import app
 from longvie_server.cli.evaluate import _digest
 from longvie_server.conditions import ConditionsWriter
 from longvie_server.output.video import VideoWriter
+from longvie_server.world_model.fake import FakeWorldModel
 from longvie_server.world_model.interface import ControlClip
 
 HEIGHT, WIDTH = 16, 32
@@ -74,17 +76,60 @@ def test_our_own_scenes_are_judged(tmp_path: Path) -> None:
 
 
 def test_other_weights_and_other_code_are_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, code = tmp_path / "weights" / "transformer.safetensors", tmp_path / "code" / "longvie2" / "carry.py"
-    page = weights.parent / "README.md"
-    for file in (weights, code, page):
+    weights, package = tmp_path / "weights" / "transformer.safetensors", tmp_path / "code"
+    code = [package / name for name in ("world_model/longvie2/carry.py", "control/dense.py", "evaluation/motion.py")]
+    page, other, table = weights.parent / "README.md", package / "cli" / "evaluate.py", package / "control" / "map.txt"
+    for file in (weights, page, other, table, *code):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("one")
-    monkeypatch.setattr("longvie_server.world_model.__file__", str(code.parents[1] / "__init__.py"))
+    monkeypatch.setattr("longvie_server.cli.evaluate._PACKAGE", package)
     before = _digest(weights.parent)
-    page.write_text("two")
-    assert _digest(weights.parent) == before
-    for file in (weights, code):
+    assert _digest(None) != before
+    for file in (page, other, table):
+        file.write_text("two")
+        assert _digest(weights.parent) == before
+    for file in (weights, *code):
         file.write_text("two")
         assert _digest(weights.parent) != before
         file.write_text("one")
+    os.utime(weights, ns=(1, 1))
     assert _digest(weights.parent) == before
+
+
+@pytest.mark.parametrize("at", [0, 2**20, -1])
+def test_large_weights_are_told_apart_by_pieces_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr("longvie_server.cli.evaluate._WHOLE_BYTES", 2 * 2**20)
+    weights = tmp_path / "weights.safetensors"
+    content = bytearray(3 * 2**20)
+    weights.write_bytes(content)
+    before = _digest(tmp_path)
+    assert _digest(tmp_path) == before
+    weights.write_bytes(content + b"\0")
+    assert _digest(tmp_path) != before
+    content[at] = 1
+    weights.write_bytes(content)
+    assert _digest(tmp_path) != before
+
+
+@pytest.mark.parametrize("name", ["longvie2", "longvie2:{folder}", "{folder}"])
+def test_other_weights_under_the_same_name_are_judged_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """However the model is named: what `load_model` reads is what tells it from another."""
+    weights = tmp_path / "weights" / "model.safetensors"
+    weights.parent.mkdir()
+    monkeypatch.setenv("LONGVIE_LONGVIE2", str(weights.parent))
+    # The weights themselves are not looked at here.
+    monkeypatch.setattr("longvie_server.world_model.registry._load_longvie2", lambda *_, **__: FakeWorldModel(16, 32))
+    labels = []
+    for content in ("one", "two", "one"):
+        weights.write_text(content)
+        _evaluate(
+            *("--scenes", "1", "--clips", "1", "--rows", "model", "--cache", str(tmp_path / "cache")),
+            *("--model", name.format(folder=weights.parent), "--json", str(tmp_path / "figures.json")),
+        )
+        labels.append(json.loads((tmp_path / "figures.json").read_text())["label"])
+    assert labels[0] == labels[2] != labels[1]
+    assert len(list((tmp_path / "cache" / "figures").iterdir())) == 2
