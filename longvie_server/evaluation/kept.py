@@ -26,17 +26,18 @@ class Kept:
 
     Args:
         folder: made with the first clip; what it holds is read.
+        most: clips past this number are not seen, and none is added past it; None for all.
 
     Attributes:
         figures: per clip, by column.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, most: int | None = None) -> None:
         self.folder = folder
         self.figures: list[dict[str, float]] = []
         if (folder / _KNOWN).exists():
             with np.load(folder / _KNOWN, allow_pickle=False) as arrays:
-                self.figures = json.loads(str(arrays["figures"]))
+                self.figures = json.loads(str(arrays["figures"]))[:most]
 
     def add(self, figures: dict[str, float], video: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> None:
         """Take in the next clip.

@@ -17,6 +17,7 @@ from bridge.errors import InvalidValue
 from bridge.tick import WorldState
 from longvie_server.evaluation import ROWS, EvaluationConfig, evaluate
 from longvie_server.evaluation.motion import seam_jump
+from longvie_server.evaluation.report import contact_sheet
 from longvie_server.evaluation.rows import row_clips
 from longvie_server.sequences import ClipTruth, SequenceClip, cached
 from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames
@@ -188,6 +189,23 @@ def test_a_short_evaluation_is_made_longer_without_beginning_again(tmp_path: Pat
     longer = evaluate(model, SOURCES, _config(tmp_path, rows=rows))
     assert [state.clip for state in model.states] == [1] * 4
     assert longer.rows == evaluate(_PaintsDense(), SOURCES, _config(tmp_path / "fresh", rows=rows)).rows
+
+
+def test_a_short_evaluation_after_a_long_one_shows_no_more_than_its_own(tmp_path: Path) -> None:
+    rows = ("model", "mean_colour")
+    whole = evaluate(_PaintsDense(), SOURCES, _config(tmp_path, rows=rows))
+    shorter = evaluate(_PaintsDense(), SOURCES, _config(tmp_path, rows=rows, clips=1))
+    fresh = evaluate(_PaintsDense(), SOURCES, _config(tmp_path / "fresh", rows=rows, clips=1))
+    assert shorter.rows == fresh.rows
+    sheets = []
+    for name, result in (("shorter", shorter), ("fresh", fresh)):
+        contact_sheet(result.kept, tmp_path / f"{name}.png")
+        sheets.append((tmp_path / f"{name}.png").read_bytes())
+    assert sheets[0] == sheets[1]
+    # What the long one knows is not lost by that.
+    model = _PaintsDense()
+    assert evaluate(model, SOURCES, _config(tmp_path, rows=rows)).rows == whole.rows
+    assert model.states == []
 
 
 class _Reencodes(_PaintsDense):
