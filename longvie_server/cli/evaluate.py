@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+
+from bridge.errors import InvalidValue
 
 __all__ = ["evaluate_command"]
 
@@ -39,6 +42,18 @@ def evaluate_command(
     Every row continues clip by clip through history, as the server does. Interrupt it whenever you like: results so far
     are kept in the cache folder.
     """
+    # What can be refused is refused before the model is loaded, and long before all is judged.
+    for folder, field in ((cache, "cache"), (out, "out")):
+        _check_no_file(folder, field)
+    if perceptual is not None and not perceptual.is_dir():
+        raise InvalidValue(
+            "is no folder", field="perceptual", value=perceptual, remedy="Check the path for typing errors."
+        )
+    if json_file is not None:
+        if json_file.is_dir():
+            raise InvalidValue("is a folder", field="json", value=json_file, remedy="Name a file in it.")
+        _check_no_file(json_file.parent, "json")
+
     from ..evaluation import EvaluationConfig, evaluate, load_perceptual
     from ..sequences import SequenceSource, find_sources
     from ..sequences.scene import held_out_scenes
@@ -49,15 +64,11 @@ def evaluate_command(
         sources, clips = [*held_out_scenes(scenes or 20)], clips or 3
     else:
         sources = find_sources(sequences)[:scenes]
+    chosen = tuple(name.strip() for name in rows.split(",") if name.strip())
+    config = EvaluationConfig(cache=cache, label=_digest(model_folder(model)), clips=clips, rows=chosen)
     world = load_model(model, device=device, threads=threads or None)
-    config = EvaluationConfig(
-        cache=cache,
-        label=_digest(model_folder(model)),
-        clips=clips,
-        rows=tuple(name.strip() for name in rows.split(",") if name.strip()),
-        perceptual=load_perceptual(perceptual, device=world.spec.numerics.get("device", "cpu")),
-    )
-    result = evaluate(world, sources, config)
+    networks = load_perceptual(perceptual, device=world.spec.numerics.get("device", "cpu"))
+    result = evaluate(world, sources, replace(config, perceptual=networks))
     console = Console()
     console.print(result.table())
     if result.clips > 1:
@@ -66,7 +77,19 @@ def evaluate_command(
         result.write(out)
         console.print(f"frames side by side: {out / 'sheet.png'}; curves: clips.png, drift.png", highlight=False)
     if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(result.to_json(), encoding="utf-8")
+
+
+def _check_no_file(folder: Path | None, field: str) -> None:
+    """Refuse a folder that cannot be made, because it, or one above it, is a file."""
+    if folder is None:
+        return
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise InvalidValue(
+                "is a file, where a folder is needed", field=field, value=path, remedy="Choose another place."
+            )
 
 
 def _digest(checkpoint: Path | None) -> str:

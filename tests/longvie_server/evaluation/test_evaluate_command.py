@@ -11,6 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from bridge.errors import InvalidValue
+from longvie_server.cli import main
 from longvie_server.cli.app import app
 from longvie_server.cli.evaluate import _digest
 from longvie_server.conditions import ConditionsWriter
@@ -70,8 +72,9 @@ def test_a_folder_of_videos_is_judged(tmp_path: Path) -> None:
 
 def test_our_own_scenes_are_judged(tmp_path: Path) -> None:
     chosen = ("--scenes", "1", "--clips", "1", "--rows", "model,forward_warp", "--cache", str(tmp_path / "cache"))
-    _evaluate(*chosen, "--json", str(tmp_path / "figures.json"))
-    rows = {row["name"]: row for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    _evaluate(*chosen, "--json", str(tmp_path / "not" / "there" / "figures.json"))
+    written = json.loads((tmp_path / "not" / "there" / "figures.json").read_text())
+    rows = {row["name"]: row for row in written["rows"]}
     assert rows["forward_warp"]["psnr"] > rows["model"]["psnr"]
 
 
@@ -133,3 +136,47 @@ def test_other_weights_under_the_same_name_are_judged_anew(
         labels.append(json.loads((tmp_path / "figures.json").read_text())["label"])
     assert labels[0] == labels[2] != labels[1]
     assert len(list((tmp_path / "cache" / "figures").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field", "says"),
+    [
+        ("--perceptual", "{here}/wrong", "perceptual", "is no folder"),
+        ("--perceptual", "{here}/file", "perceptual", "is no folder"),
+        ("--out", "{here}/file", "out", "is a file"),
+        ("--out", "{here}/file/below", "out", "is a file"),
+        ("--cache", "{here}/file", "cache", "is a file"),
+        ("--json", "{here}/file/figures.json", "json", "is a file"),
+        ("--json", "{here}", "json", "is a folder"),
+        ("--rows", "model, modle", "rows", "is no row"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, field: str, says: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("longvie_server.world_model.registry.load_model", _must_not_load)
+    chosen = {"--cache": str(tmp_path / "cache"), option: value.format(here=tmp_path)}
+    told = CliRunner().invoke(
+        app, ["eval", "--model", "fake:16x32", *(word for pair in chosen.items() for word in pair)]
+    )
+    assert isinstance(told.exception, InvalidValue)
+    assert (told.exception.field, says in told.exception.problem, bool(told.exception.remedy)) == (field, True, True)
+
+
+def _must_not_load(*_: object, **__: object) -> None:
+    raise AssertionError("the model is loaded")
+
+
+def test_an_error_is_a_sentence_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["longvie", "eval", "--model", "fake:16x32", "--perceptual", str(tmp_path / "wrong")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "perceptual: is no folder" in told
+    assert "Traceback" not in told
