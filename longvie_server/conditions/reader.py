@@ -117,10 +117,17 @@ def read_first_frame(path: Path, *, height: int, width: int) -> NDArray[np.uint8
     return _resized(Image.fromarray(load_image(path, name="--first-frame")), height=height, width=width)
 
 
-def video_frames(path: Path, *, height: int, width: int, mode: str = "RGB") -> Iterator[NDArray[np.uint8]]:
-    """Yield a video's frames at a model's size, (height, width, 3) uint8, or (height, width) in mode "L".
+def video_frames(
+    path: Path, *, height: int | None = None, width: int | None = None, mode: str = "RGB"
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield a video's frames, (height, width, 3) uint8, or (height, width) in mode "L".
 
     Every frame counts as 1/16 s, whatever rate the file says: the reference's own files say various ones.
+
+    Args:
+        path: of the file.
+        height, width: a model's size, to which frames are stretched; None for the file's own.
+        mode: "RGB" or "L".
 
     Raises:
         InvalidValue: the file is no video.
@@ -129,7 +136,7 @@ def video_frames(path: Path, *, height: int, width: int, mode: str = "RGB") -> I
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 picture = Image.fromarray(frame.to_ndarray(format="rgb24")).convert(mode)
-                yield _resized(picture, height=height, width=width)
+                yield _resized(picture, height=height or picture.height, width=width or picture.width)
     except (OSError, av.FFmpegError, IndexError) as error:
         raise InvalidValue(
             "cannot be read as a video", field="--conditions", value=path, remedy="Make it again, as an mp4."

@@ -33,30 +33,36 @@ LOOK: Final = ("red", "green", "blue", "saturation", "sharpness")
 
 
 def clip_figures(
-    video: NDArray[np.uint8], clip: SequenceClip, number: int, first: NDArray[np.uint8], perceptual: Perceptual
+    video: NDArray[np.uint8],
+    clip: SequenceClip,
+    before: NDArray[np.uint8] | None,
+    first: NDArray[np.uint8],
+    perceptual: Perceptual,
 ) -> dict[str, float]:
     """Return all of `COLUMNS` and `LOOK` of one clip; NaN where a figure cannot be had.
 
     Args:
-        video: (81, height, width, 3) uint8; the frame that it shares with the one before counts for motion only.
+        video: (81, height, width, 3) uint8; its frame 0 counts in the first clip only, and there for motion only.
         clip: the truth.
-        number: of the clip.
+        before: (height, width, 3) uint8, the last frame of the clip before, which is what is seen in place of frame 0
+            (a session sends no shared frame twice); None for the first clip.
         first: (height, width, 3) uint8, the first frame of the row's whole video.
         perceptual: networks that are here.
     """
     known = clip.truth
     made, true = video[1:], np.asarray(clip.rgb[1:])
+    seen = video if before is None else np.concatenate([before[None], made])
     red, green, blue = mean_colour(made)
     return {
         "psnr": psnr(made, true),
         "ssim": ssim(made, true),
-        **perceptual.figures(video, np.asarray(clip.rgb), first),
+        **perceptual.figures(seen, np.asarray(clip.rgb), first),
         "gradient_energy": gradient_energy(made, true),
         "track_error_px": math.nan
         if known.tracks is None
-        else track_error_px(video, np.asarray(clip.rgb), known.tracks),
+        else track_error_px(seen, np.asarray(clip.rgb), known.tracks),
         "edge_agreement": math.nan if known.edges is None else edge_agreement(made, known.edges[1:]),
-        "seam_jump": seam_jump(video) if number else math.nan,
+        "seam_jump": math.nan if before is None else seam_jump(seen),
         "colour_drift": colour_drift(made, true),
         **{"red": red, "green": green, "blue": blue, "saturation": saturation(made), "sharpness": luma_energy(made)},
     }

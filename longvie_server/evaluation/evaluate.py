@@ -87,16 +87,13 @@ def evaluate(
     for number, sequence in enumerate(sequences):
         other = sequences[(number + 1) % len(sequences)]
         for row in rows:
-            known = Kept(_place(row, model.spec, sequence, other, number, config))
+            known = Kept(_place(row, model.spec, sequence, other, number, config), most=len(sequence))
             for clips in _judged(row, known, model, sequence, other, number, config.perceptual):
                 progress.update(task, completed=done + clips)
             kept[row].append(known)
             done += len(sequence)
     return Evaluation(
-        rows=tuple(
-            mean_row(row, [known.figures[:length] for known, length in zip(kept[row], lengths, strict=True)])
-            for row in rows
-        ),
+        rows=tuple(mean_row(row, [known.figures for known in kept[row]]) for row in rows),
         kept=kept,
         model=model.spec.name,
         label=config.label,
@@ -147,13 +144,13 @@ def _judged(
 ) -> Iterator[int]:
     """Yield how many clips are known, after every clip, until all are."""
     done = len(known.figures)
-    yield min(done, len(sequence))
+    yield done
     if done >= len(sequence):
         return
     clips = row_clips(row, model, sequence, other, seed=number, done=done, last=known.last())
     for clip, (video, last) in enumerate(clips, start=done):
         first = known.first() if clip else np.asarray(video[0])
-        known.add(clip_figures(video, sequence.clip(clip), clip, first, perceptual), video, last)
+        known.add(clip_figures(video, sequence.clip(clip), known.end(), first, perceptual), video, last)
         yield clip + 1
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 __all__ = ["SHOWN", "Kept"]
 
 SHOWN: Final = (40, 80)
-"""Frames of every clip that are kept to be looked at."""
+"""Frames of every clip that are kept to be looked at; the last is the clip's last, beside which the next is judged."""
 _KNOWN: Final = "known.npz"
 
 
@@ -26,17 +26,18 @@ class Kept:
 
     Args:
         folder: made with the first clip; what it holds is read.
+        most: clips past this number are not seen, and none is added past it; None for all.
 
     Attributes:
         figures: per clip, by column.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, most: int | None = None) -> None:
         self.folder = folder
         self.figures: list[dict[str, float]] = []
         if (folder / _KNOWN).exists():
             with np.load(folder / _KNOWN, allow_pickle=False) as arrays:
-                self.figures = json.loads(str(arrays["figures"]))
+                self.figures = json.loads(str(arrays["figures"]))[:most]
 
     def add(self, figures: dict[str, float], video: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> None:
         """Take in the next clip.
@@ -72,6 +73,10 @@ class Kept:
     def first(self) -> NDArray[np.uint8]:
         """Return the very first frame, (height, width, 3) uint8; there is one once a clip was added."""
         return self._load("first")
+
+    def end(self) -> NDArray[np.uint8] | None:
+        """Return the last frame so far, (height, width, 3) uint8; None at the beginning."""
+        return self.shown(len(self.figures) - 1, len(SHOWN) - 1) if self.figures else None
 
     def shown(self, clip: int, at: int) -> NDArray[np.uint8]:
         """Return frame `SHOWN[at]` of a clip, (height, width, 3) uint8."""

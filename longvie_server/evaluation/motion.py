@@ -72,9 +72,12 @@ def edge_agreement(video: Video, edges: NDArray[np.bool_]) -> float:
 
 
 def seam_jump(video: Video) -> float:
-    """Return how much changes from a clip's first frame, the last of the clip before, beside its later changes.
+    """Return how much changes from the first frame to the second, beside the later changes.
 
     1 is a seam that nobody can tell from the rest; NaN where nothing moves.
+
+    Args:
+        video: a clip as it is seen: its first frame is the last of the clip before.
     """
     changes = np.abs(np.diff(video.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
     inside = float(changes[1:].mean())

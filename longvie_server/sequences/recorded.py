@@ -1,7 +1,8 @@
 """Sequences of recordings: what an engine sent, beside its own pictures of it.
 
 The pictures are the recording's references, or else a video beside it of the same name (`shot.mcap`, `shot.mp4`), a
-frame per tick. The depth range is the declared one, or measured over the whole recording, as `longvie render` does.
+frame per tick; either is cropped, padded or stretched as the session was. The depth range is the declared one, or
+measured over the whole recording, as `longvie render` does.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class RecordingSource:
     @property
     def key(self) -> str:
         """Its name, and a digest of what it is."""
-        return file_key(self.path, self._video)
+        # Sequences without the mark were prepared when a video was stretched, whatever fit the session had.
+        return file_key(self.path, self._video) + ("-fitted" if self._video.is_file() else "")
 
     @property
     def _video(self) -> Path:
@@ -88,7 +90,8 @@ class RecordingSource:
         if wanted == first_tick(recording):
             if not self._video.is_file():
                 raise self._no_truth("has no true frames")
-            yield from video_frames(self._video, height=height, width=width)
+            for image in video_frames(self._video):
+                yield fitted(image, height=height, width=width, fit=recording.header.fit)
 
     def _no_truth(self, problem: str) -> InvalidValue:
         return InvalidValue(

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from bridge.errors import InvalidValue
 
@@ -27,7 +27,7 @@ from .options import RunOptions
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "default_folder", "load_model"]
+__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "default_folder", "load_model", "model_folder"]
 
 KNOWN_MODELS: Final = (
     "fake",
@@ -67,15 +67,30 @@ def load_model(
     """
     if name == "fake" or name.startswith(("fake:", "fake,")):
         return _load_fake(name)
-    how = _How(device=device, threads=threads, options=options)
+    folder = model_folder(name, environ=environ)
+    assert folder is not None, "all others have weights"
+    return _load_longvie2(folder, name=name, device=device, threads=threads, options=options)
+
+
+def model_folder(name: str, *, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where the weights of a model are, fetched from the Hub if need be; None for a fake, which has none.
+
+    Args:
+        name: one of the names above.
+        environ: where `LONGVIE_LONGVIE2` is looked up.
+
+    Raises:
+        InvalidValue: no model has this name, or its checkpoint is not there.
+    """
+    if name == "fake" or name.startswith(("fake:", "fake,")):
+        return None
     if name == "tiny":
-        return _load_longvie2(_bundled(TINY_FOLDER), name=name, **how)
+        return _bundled(TINY_FOLDER)
     if name == "longvie2" or name.startswith("longvie2:"):
-        source = name.partition(":")[2] or environ.get(LONGVIE2_ENVIRONMENT, "")
-        return _load_longvie2(_longvie2_folder(source), name=name, **how)
+        return _longvie2_folder(name.partition(":")[2] or environ.get(LONGVIE2_ENVIRONMENT, ""))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _load_longvie2(folder, name=name, **how)
+        return folder
     if folder.name != name:
         raise InvalidValue(
             "there is no such checkpoint folder", field="model", value=name, remedy="Check the path for typing errors."
@@ -154,12 +169,6 @@ def _download(hub_id: str) -> Path:
             value=hub_id,
             remedy="Check the id, the network and HF_TOKEN, or give a folder that holds them.",
         ) from error
-
-
-class _How(TypedDict):
-    device: str
-    threads: int | None
-    options: RunOptions
 
 
 def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None, options: RunOptions) -> WorldModel:

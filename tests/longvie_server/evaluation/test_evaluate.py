@@ -16,6 +16,8 @@ from PIL import Image
 from bridge.errors import InvalidValue
 from bridge.tick import WorldState
 from longvie_server.evaluation import ROWS, EvaluationConfig, evaluate
+from longvie_server.evaluation.motion import seam_jump
+from longvie_server.evaluation.report import contact_sheet
 from longvie_server.evaluation.rows import row_clips
 from longvie_server.sequences import ClipTruth, SequenceClip, cached
 from longvie_server.world_model.interface import ControlClip, ModelSpec, StepEvent, StepFrames
@@ -187,6 +189,46 @@ def test_a_short_evaluation_is_made_longer_without_beginning_again(tmp_path: Pat
     longer = evaluate(model, SOURCES, _config(tmp_path, rows=rows))
     assert [state.clip for state in model.states] == [1] * 4
     assert longer.rows == evaluate(_PaintsDense(), SOURCES, _config(tmp_path / "fresh", rows=rows)).rows
+
+
+def test_a_short_evaluation_after_a_long_one_shows_no_more_than_its_own(tmp_path: Path) -> None:
+    rows = ("model", "mean_colour")
+    whole = evaluate(_PaintsDense(), SOURCES, _config(tmp_path, rows=rows))
+    shorter = evaluate(_PaintsDense(), SOURCES, _config(tmp_path, rows=rows, clips=1))
+    fresh = evaluate(_PaintsDense(), SOURCES, _config(tmp_path / "fresh", rows=rows, clips=1))
+    assert shorter.rows == fresh.rows
+    sheets = []
+    for name, result in (("shorter", shorter), ("fresh", fresh)):
+        contact_sheet(result.kept, tmp_path / f"{name}.png")
+        sheets.append((tmp_path / f"{name}.png").read_bytes())
+    assert sheets[0] == sheets[1]
+    # What the long one knows is not lost by that.
+    model = _PaintsDense()
+    assert evaluate(model, SOURCES, _config(tmp_path, rows=rows)).rows == whole.rows
+    assert model.states == []
+
+
+class _Reencodes(_PaintsDense):
+    """Brightens by 2 levels a frame; clip 1 is 6 levels brighter than clip 0 from its frame 0 on: no jump within it."""
+
+    def step(self, state: WorldState, controls: ControlClip) -> Generator[StepEvent, None, WorldState]:
+        frames = np.zeros((81, HEIGHT, WIDTH, 3), np.uint8)
+        frames += (2 * np.arange(81) + 6 * state.clip).astype(np.uint8)[:, None, None, None]
+        yield StepFrames(frames)
+        return state.after_clip(frames, controls.dense[0])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_seam_is_told_from_the_frame_that_was_seen_before_it(tmp_path: Path, stopped: bool) -> None:
+    chosen = ("model", "truth")
+    if stopped:
+        evaluate(_Reencodes(), SOURCES, _config(tmp_path, rows=chosen, clips=1))
+    rows = {row.name: row for row in evaluate(_Reencodes(), SOURCES, _config(tmp_path, rows=chosen)).rows}
+    # From level 160, the last of clip 0, to level 8, the second of clip 1; then 2 levels a frame.
+    assert rows["model"].per_clip["seam_jump"][1] == 152 / 2
+    # Where a clip's first frame is the one that was seen, its own frames say the same.
+    jumps = [seam_jump(source.rgb[80:]) for source in SOURCES]
+    assert rows["truth"].per_clip["seam_jump"][1] == pytest.approx(np.mean(jumps), abs=1e-4)
 
 
 class _Fades(_PaintsDense):

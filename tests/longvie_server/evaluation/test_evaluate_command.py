@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from bridge.errors import InvalidValue
+from longvie_server.cli import main
 from longvie_server.cli.app import app
 from longvie_server.cli.evaluate import _digest
 from longvie_server.conditions import ConditionsWriter
 from longvie_server.output.video import VideoWriter
+from longvie_server.world_model.fake import FakeWorldModel
 from longvie_server.world_model.interface import ControlClip
 
 HEIGHT, WIDTH = 16, 32
@@ -68,23 +72,111 @@ def test_a_folder_of_videos_is_judged(tmp_path: Path) -> None:
 
 def test_our_own_scenes_are_judged(tmp_path: Path) -> None:
     chosen = ("--scenes", "1", "--clips", "1", "--rows", "model,forward_warp", "--cache", str(tmp_path / "cache"))
-    _evaluate(*chosen, "--json", str(tmp_path / "figures.json"))
-    rows = {row["name"]: row for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    _evaluate(*chosen, "--json", str(tmp_path / "not" / "there" / "figures.json"))
+    written = json.loads((tmp_path / "not" / "there" / "figures.json").read_text())
+    rows = {row["name"]: row for row in written["rows"]}
     assert rows["forward_warp"]["psnr"] > rows["model"]["psnr"]
 
 
 def test_other_weights_and_other_code_are_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, code = tmp_path / "weights" / "transformer.safetensors", tmp_path / "code" / "longvie2" / "carry.py"
-    page = weights.parent / "README.md"
-    for file in (weights, code, page):
+    weights, package = tmp_path / "weights" / "transformer.safetensors", tmp_path / "code"
+    code = [package / name for name in ("world_model/longvie2/carry.py", "control/dense.py", "evaluation/motion.py")]
+    page, other, table = weights.parent / "README.md", package / "cli" / "evaluate.py", package / "control" / "map.txt"
+    for file in (weights, page, other, table, *code):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("one")
-    monkeypatch.setattr("longvie_server.world_model.__file__", str(code.parents[1] / "__init__.py"))
+    monkeypatch.setattr("longvie_server.cli.evaluate._PACKAGE", package)
     before = _digest(weights.parent)
-    page.write_text("two")
-    assert _digest(weights.parent) == before
-    for file in (weights, code):
+    assert _digest(None) != before
+    for file in (page, other, table):
+        file.write_text("two")
+        assert _digest(weights.parent) == before
+    for file in (weights, *code):
         file.write_text("two")
         assert _digest(weights.parent) != before
         file.write_text("one")
+    os.utime(weights, ns=(1, 1))
     assert _digest(weights.parent) == before
+
+
+@pytest.mark.parametrize("at", [0, 2**20, -1])
+def test_large_weights_are_told_apart_by_pieces_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr("longvie_server.cli.evaluate._WHOLE_BYTES", 2 * 2**20)
+    weights = tmp_path / "weights.safetensors"
+    content = bytearray(3 * 2**20)
+    weights.write_bytes(content)
+    before = _digest(tmp_path)
+    assert _digest(tmp_path) == before
+    weights.write_bytes(content + b"\0")
+    assert _digest(tmp_path) != before
+    content[at] = 1
+    weights.write_bytes(content)
+    assert _digest(tmp_path) != before
+
+
+@pytest.mark.parametrize("name", ["longvie2", "longvie2:{folder}", "{folder}"])
+def test_other_weights_under_the_same_name_are_judged_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """However the model is named: what `load_model` reads is what tells it from another."""
+    weights = tmp_path / "weights" / "model.safetensors"
+    weights.parent.mkdir()
+    monkeypatch.setenv("LONGVIE_LONGVIE2", str(weights.parent))
+    # The weights themselves are not looked at here.
+    monkeypatch.setattr("longvie_server.world_model.registry._load_longvie2", lambda *_, **__: FakeWorldModel(16, 32))
+    labels = []
+    for content in ("one", "two", "one"):
+        weights.write_text(content)
+        _evaluate(
+            *("--scenes", "1", "--clips", "1", "--rows", "model", "--cache", str(tmp_path / "cache")),
+            *("--model", name.format(folder=weights.parent), "--json", str(tmp_path / "figures.json")),
+        )
+        labels.append(json.loads((tmp_path / "figures.json").read_text())["label"])
+    assert labels[0] == labels[2] != labels[1]
+    assert len(list((tmp_path / "cache" / "figures").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field", "says"),
+    [
+        ("--perceptual", "{here}/wrong", "perceptual", "is no folder"),
+        ("--perceptual", "{here}/file", "perceptual", "is no folder"),
+        ("--out", "{here}/file", "out", "is a file"),
+        ("--out", "{here}/file/below", "out", "is a file"),
+        ("--cache", "{here}/file", "cache", "is a file"),
+        ("--json", "{here}/file/figures.json", "json", "is a file"),
+        ("--json", "{here}", "json", "is a folder"),
+        ("--rows", "model, modle", "rows", "is no row"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, field: str, says: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("longvie_server.world_model.registry.load_model", _must_not_load)
+    chosen = {"--cache": str(tmp_path / "cache"), option: value.format(here=tmp_path)}
+    told = CliRunner().invoke(
+        app, ["eval", "--model", "fake:16x32", *(word for pair in chosen.items() for word in pair)]
+    )
+    assert isinstance(told.exception, InvalidValue)
+    assert (told.exception.field, says in told.exception.problem, bool(told.exception.remedy)) == (field, True, True)
+
+
+def _must_not_load(*_: object, **__: object) -> None:
+    raise AssertionError("the model is loaded")
+
+
+def test_an_error_is_a_sentence_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["longvie", "eval", "--model", "fake:16x32", "--perceptual", str(tmp_path / "wrong")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "perceptual: is no folder" in told
+    assert "Traceback" not in told

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from bridge.errors import InvalidValue
+from bridge.geometry import Fit
 from bridge.recording import CutEvent, RecordingWriter, SessionHeader
 from bridge.tick import CLIP_TICKS, TrackMode
 from engine_plugins.builtin import BuiltinEngine, capture_clip, evaluation_scene
-from longvie_server.conditions import ConditionsWriter
+from longvie_server.conditions import ConditionsWriter, video_frames
 from longvie_server.control.dense import measure_depth_range
 from longvie_server.output.video import VideoWriter
 from longvie_server.sequences import SequenceClip, cached, find_sources
@@ -31,9 +32,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[SequenceClip]:
     return [sequence.clip(k) for k in range(CLIPS)]
 
 
-def record(path: Path, *, ticks: int = 161, pictures: Callable[[int], bool] = lambda index: True) -> Path:
+def record(
+    path: Path,
+    *,
+    ticks: int = 161,
+    pictures: Callable[[int], bool] = lambda index: True,
+    width: int = WIDTH,
+    fit: Fit | None = None,
+) -> Path:
     scene = evaluation_scene(2)
-    engine = BuiltinEngine(scene, width=WIDTH, height=HEIGHT)
+    engine = BuiltinEngine(scene, width=width, height=HEIGHT)
     header = SessionHeader(
         prompt="first",
         seed=1,
@@ -41,6 +49,7 @@ def record(path: Path, *, ticks: int = 161, pictures: Callable[[int], bool] = la
         track_mode=TrackMode.ENGINE,
         first_frame=engine.render(0).rgb,
         depth_range=measure_depth_range(capture_clip(scene, width=WIDTH, height=HEIGHT).depth_m),
+        fit=fit,
     )
     with RecordingWriter(path, header=header) as writer:
         for tick in engine.ticks(ticks):
@@ -159,6 +168,35 @@ def test_a_video_beside_a_recording_is_its_truth(clips: list[SequenceClip], tmp_
     _film(path.with_suffix(".mp4"), clips[0].rgb)
     clip = next(iter(source.clips(**SIZE, first=0)))
     assert np.abs(clip.rgb.astype(int) - clips[0].rgb).mean() < 2
+
+
+@pytest.mark.parametrize("fit", [Fit.CROP, Fit.PAD])
+def test_a_video_of_another_aspect_is_fitted_as_the_controls_are(tmp_path: Path, fit: Fit) -> None:
+    """The engine's pictures and its depth are twice as wide as high; the model's frames are 3 : 2."""
+    path = record(tmp_path / "shot.mcap", ticks=CLIP_TICKS, width=2 * HEIGHT, fit=fit)
+    source = RecordingSource(path)
+    references = next(iter(source.clips(**SIZE, first=0)))
+    named = source.key
+    bare = RecordingSource(
+        record(tmp_path / "bare.mcap", ticks=CLIP_TICKS, width=2 * HEIGHT, fit=fit, pictures=lambda index: False)
+    )
+    engine = BuiltinEngine(evaluation_scene(2), width=2 * HEIGHT, height=HEIGHT)
+    _film(tmp_path / "bare.mp4", np.stack([engine.render(index).rgb for index in range(CLIP_TICKS)]))
+    film = next(iter(bare.clips(**SIZE, first=0)))
+    assert np.abs(film.rgb.astype(int) - references.rgb).mean() < 2
+    # Stretched, as the video once was, they are far apart.
+    stretched = np.stack(list(video_frames(tmp_path / "bare.mp4", **SIZE)))
+    assert np.abs(stretched.astype(int) - references.rgb).mean() > 4
+    # Prepared sequences of before are not taken for these; those of recordings with pictures of their own are.
+    assert bare.key.endswith("-fitted")
+    assert not named.endswith("-fitted")
+
+
+def test_a_video_of_another_aspect_without_a_fit_is_refused(tmp_path: Path) -> None:
+    path = record(tmp_path / "shot.mcap", ticks=CLIP_TICKS, pictures=lambda index: False)
+    _film(path.with_suffix(".mp4"), np.zeros((CLIP_TICKS, HEIGHT, 2 * HEIGHT, 3), np.uint8))
+    with pytest.raises(InvalidValue, match=r"aspect 2\.0000"):
+        next(iter(RecordingSource(path).clips(**SIZE, first=0)))
 
 
 def test_bad_recordings_are_named(tmp_path: Path) -> None:
