@@ -36,7 +36,7 @@ def tiny(
 ) -> None:
     """Make a small checkpoint: render, measure the VAE, encode, train the denoiser, finish the decoder.
 
-    Stop it whenever you like: the same command goes on where it was.
+    Stop it whenever you like: the same command goes on where it was. Other settings need another folder.
     """
     from ..training.tiny import TinyConfig, train_tiny
 

@@ -4,13 +4,14 @@ Order: render scenes, measure the VAE's code, encode the scenes, train the denoi
 train it on with its own first frames among the others, train the decoder, export. A stage that
 is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call
 makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
+Law: a folder holds one making, of the settings that it was begun with (`settings.py`); others are refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from diffusers.utils import CONFIG_NAME
 from rich.progress import track
@@ -26,12 +27,15 @@ from .latents import encode_store
 from .rollout import roll_out_all
 from .run import STATE_FILE
 from .scenes import ScenesConfig, render_scenes
+from .settings import keep_settings, weights_digest
 from .store import SceneStore
 from .vae import measure_code
 from .world import WorldConfig, train_world
 
 __all__ = ["TinyConfig", "train_tiny"]
 
+_FREE: Final = ("folder", "out", "workers", "device")
+"""What a later call may change: no weight depends on it but for rounding."""
 _MEASURED_SCENES: Final = 160
 
 
@@ -54,8 +58,8 @@ class TinyConfig:
         learning_rate, spoilt_share: of the denoiser's training.
         rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
             done, and once more for the decoder.
-        inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
-            further step adds detail that it does not know.
+        inference_steps: denoising steps that the checkpoint asks for, and that rollouts take; a little trained model
+            scores best with one, each further step adds detail that it does not know.
         without_stage_2: ablation: no first frame is spoilt, by hand or by the model itself.
         without_stage_3: ablation: no clip sees the frames before it, in training or later.
         seed: of the first weights.
@@ -81,11 +85,28 @@ class TinyConfig:
     without_stage_3: bool = False
     seed: int = 0
 
+    def settings(self, start: LongVie2Pipeline | None) -> dict[str, Any]:
+        """Return what the weights depend on, in what JSON can say; of the start its weights, wherever they lie.
+
+        Args:
+            start: the checkpoint to go on from, read, or None.
+        """
+        told = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        if start is not None:
+            told |= {"model": None, "start": weights_digest(start)}
+        return told
+
 
 def train_tiny(config: TinyConfig) -> Path:
-    """Make the checkpoint; return its folder."""
+    """Make the checkpoint; return its folder.
+
+    Raises:
+        InvalidValue: the folder holds a run of other settings, or the start is no checkpoint to go on from.
+    """
     folder = config.folder
-    fresh = config.model if config.start is None else load_checkpoint(config.start).config
+    start = None if config.start is None else load_checkpoint(config.start)
+    keep_settings(folder, config.settings(start))
+    fresh = config.model if start is None else start.config
     job = ScenesConfig(
         folder / "scenes",
         seeds=(config.first_seed, config.first_seed + config.scenes),
@@ -93,12 +114,11 @@ def train_tiny(config: TinyConfig) -> Path:
         width=fresh.width,
         workers=config.workers,
     )
-    for _ in track(render_scenes(job), "rendering scenes", total=config.scenes):
-        pass
+    # The store may be shared with other folders, and hold more.
+    names = sorted(track(render_scenes(job), "rendering scenes", total=config.scenes))
 
-    pipeline = _with_vae(config)
+    pipeline = _with_vae(config, names)
     store = SceneStore(folder / "scenes")
-    names = store.names()
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
         pass
 
@@ -171,16 +191,14 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     return folder
 
 
-def _with_vae(config: TinyConfig) -> LongVie2Pipeline:
+def _with_vae(config: TinyConfig, names: list[str]) -> LongVie2Pipeline:
     """A pipeline with the VAE whose code is measured on the scenes; it is measured once, then kept."""
     pipeline = _fresh(config)
     if config.start is None:
         folder = config.folder / "vae"
         if not (folder / CONFIG_NAME).exists():
-            store = SceneStore(config.folder / "scenes")
-            names = store.names()
             picked = names[:: max(1, len(names) // _MEASURED_SCENES)]
-            measure_code(pipeline.vae, store, picked)
+            measure_code(pipeline.vae, SceneStore(config.folder / "scenes"), picked)
             pipeline.vae.save_pretrained(folder)
         pipeline.register_modules(vae=BlockAutoencoder.from_pretrained(folder))
     if not isinstance(pipeline.vae, BlockAutoencoder):

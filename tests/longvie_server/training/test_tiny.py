@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from miniature import MINIATURE
 from safetensors.torch import load_file
 
+from bridge.errors import InvalidValue
 from bridge.tick import CLIP_TICKS, WorldState
 from longvie_server.training import TinyConfig, train_tiny
 from longvie_server.training.latents import SceneLatents
@@ -74,6 +76,53 @@ def test_a_second_call_changes_nothing(made: TinyConfig) -> None:
     assert {path: path.stat().st_mtime_ns for path in runs} == stamps
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            {"without_stage_2": True, "without_stage_3": True},
+            "--without-stage-2 was false, is true; --without-stage-3 was false, is true",
+        ),
+        ({"world_steps": 8}, "--world-steps was 4, is 8"),
+        ({"scenes": 1}, "--scenes was 2, is 1"),
+        ({"world_batch": 2}, "--batch was 1, is 2"),
+        ({"rollouts_at": (0.25,)}, r"settings: rollouts_at was \[0.5\], is \[0.25\]"),
+        ({"model": replace(MINIATURE, shift=4.0)}, r"settings: model.shift was [\d.]+, is 4.0"),
+    ],
+)
+def test_a_folder_goes_on_with_its_first_settings_alone(made: TinyConfig, other: dict[str, Any], told: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.folder.rglob("*") if path.is_file()}
+    with pytest.raises(InvalidValue, match=f"{told}.*Give another --folder"):
+        train_tiny(replace(made, **other))
+    assert {path: path.stat().st_mtime_ns for path in made.folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_start_is_known_by_its_weights_and_not_by_its_path(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("start")
+    start = folder / "start"
+    start.symlink_to(made.out)
+    config = replace(made, folder=folder, start=start)
+    moved, fresh = config.settings(load_checkpoint(start)), made.settings(None)
+    assert moved == replace(config, start=made.out).settings(load_checkpoint(made.out))
+    assert moved["start"] != fresh["start"]
+    changed = load_checkpoint(made.out)
+    with torch.no_grad():
+        next(changed.vae.parameters()).view(-1)[0] += 1
+    assert config.settings(changed)["start"] != moved["start"]
+
+
+def test_scenes_of_a_shared_store_that_were_not_asked_for_are_left_alone(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fewer")
+    (folder / "scenes").symlink_to(made.folder / "scenes")
+    train_tiny(replace(made, folder=folder, out=folder / "checkpoint", scenes=1, rollouts=1))
+    assert len(list((made.folder / "latents").glob("*.safetensors"))) == 2
+    assert len(list((folder / "latents").glob("*.safetensors"))) == 1
+
+
 def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig) -> None:
     path = sorted((made.folder / "latents").glob("*.safetensors"))[0]
     scene = SceneLatents.load(path)
@@ -123,8 +172,7 @@ def test_an_ablation_leaves_its_stages_out_in_training_and_later(
     made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("ablation")
-    for name in ("scenes", "vae", "latents"):
-        (folder / name).symlink_to(made.folder / name)
+    (folder / "scenes").symlink_to(made.folder / "scenes")
     without = replace(
         made, folder=folder, out=folder / "checkpoint", without_stage_2=True, without_stage_3=True, spoilt_share=1.0
     )
