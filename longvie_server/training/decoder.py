@@ -129,7 +129,7 @@ class _Pieces:
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         told = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
-        hint = None if bare else hint_of(self.vae, told)
+        hint = None if bare else hint_of(self.vae, told, device=self.vae.device)
         return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 
 
