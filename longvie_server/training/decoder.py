@@ -77,7 +77,7 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.98)
     figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
-        generator = step_generator(config.seed, step, run.rank)
+        generator = step_generator(config.seed, step)
         latents, video, hint = pieces.draw(generator)
         latents, video, hint = (
             latents.to(vae.device),
