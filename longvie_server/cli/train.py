@@ -23,7 +23,7 @@ def tiny(
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to train on, two clips each.")] = 640,
     first_seed: Annotated[int, typer.Option(min=0, help="Of the scenes; other seeds are other scenes.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 6000,
     decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 700,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,

@@ -9,6 +9,7 @@ Law: a folder holds one making, of the settings that it was begun with (`setting
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from bridge.errors import InvalidValue
 from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
 from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.checkpoint import load_checkpoint
+from ..world_model.registry import torch_device
 from .decoder import DecoderConfig, train_decoder
 from .export import export, load_average, pixel_metric
 from .latents import encode_store
@@ -63,6 +65,9 @@ class TinyConfig:
         without_stage_2: ablation: no first frame is spoilt, by hand or by the model itself.
         without_stage_3: ablation: no clip sees the frames before it, in training or later.
         seed: of the first weights.
+
+    Raises:
+        InvalidValue: a rate or share is none.
     """
 
     folder: Path
@@ -85,6 +90,12 @@ class TinyConfig:
     without_stage_3: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            _refuse("--learning-rate", self.learning_rate, "must be a finite number above 0", "1e-3")
+        if not 0 <= self.spoilt_share <= 1:
+            _refuse("--spoilt-share", self.spoilt_share, "must be within 0 and 1", "0.5")
+
     def settings(self, start: LongVie2Pipeline | None) -> dict[str, Any]:
         """Return what the weights depend on, in what JSON can say; of the start its weights, wherever they lie.
 
@@ -97,14 +108,20 @@ class TinyConfig:
         return told
 
 
+def _refuse(flag: str, value: float, problem: str, usual: str) -> None:
+    raise InvalidValue(problem, field=flag, value=value, remedy=f"Leave it out for {usual}.")
+
+
 def train_tiny(config: TinyConfig) -> Path:
     """Make the checkpoint; return its folder.
 
     Raises:
-        InvalidValue: the folder holds a run of other settings, or the start is no checkpoint to go on from.
+        InvalidValue: there is no such device; the start is no checkpoint to go on from; the folder holds a run of other
+            settings.
     """
+    torch_device(config.device)
     folder = config.folder
-    start = None if config.start is None else load_checkpoint(config.start)
+    start = None if config.start is None else _read_start(config.start)
     keep_settings(folder, config.settings(start))
     fresh = config.model if start is None else start.config
     job = ScenesConfig(
@@ -134,6 +151,25 @@ def train_tiny(config: TinyConfig) -> Path:
     load_average(pipeline.vae, folder / "decoder")
     export(pipeline, world, config.out, steps=config.inference_steps)
     return config.out
+
+
+def _read_start(folder: Path) -> LongVie2Pipeline:
+    if not folder.is_dir():
+        raise InvalidValue(
+            "there is no such checkpoint folder",
+            field="--start",
+            value=folder,
+            remedy="Check the path for typing errors, or leave it out to begin from nothing.",
+        )
+    start = load_checkpoint(folder)
+    if not isinstance(start.vae, BlockAutoencoder):
+        raise InvalidValue(
+            "has a VAE that is not trained here",
+            field="--start",
+            value=f"{folder}: {type(start.vae).__name__}",
+            remedy="Begin with a checkpoint that `longvie train tiny` made.",
+        )
+    return start
 
 
 def _fresh(config: TinyConfig) -> LongVie2Pipeline:
@@ -180,7 +216,7 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     if all((folder / f"{scene}.safetensors").exists() for scene in picked):
         return folder
     roller = _fresh(config)
-    roller.to(config.device)
+    roller.to(torch_device(config.device))
     roller.register_modules(vae=pipeline.vae)
     if (run / STATE_FILE).exists():
         load_average(roller.transformer, run)
@@ -201,12 +237,5 @@ def _with_vae(config: TinyConfig, names: list[str]) -> LongVie2Pipeline:
             measure_code(pipeline.vae, SceneStore(config.folder / "scenes"), picked)
             pipeline.vae.save_pretrained(folder)
         pipeline.register_modules(vae=BlockAutoencoder.from_pretrained(folder))
-    if not isinstance(pipeline.vae, BlockAutoencoder):
-        raise InvalidValue(
-            "has a VAE that is not trained here",
-            field="start",
-            value=f"{config.start}: {type(pipeline.vae).__name__}",
-            remedy="Begin with a checkpoint that `longvie train tiny` made.",
-        )
-    pipeline.to(config.device)
+    pipeline.to(torch_device(config.device))
     return pipeline

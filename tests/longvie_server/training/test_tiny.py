@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from miniature import MINIATURE
+from miniature import MICRO, MINIATURE
 from safetensors.torch import load_file
 
 from bridge.errors import InvalidValue
@@ -19,7 +20,8 @@ from longvie_server.training.latents import SceneLatents
 from longvie_server.training.rollout import Rollout, with_rollout
 from longvie_server.world_model.interface import ControlClip, StepFrames
 from longvie_server.world_model.longvie2 import LongVie2WorldModel
-from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
+from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
+from longvie_server.world_model.longvie2.configs import build
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 
 
@@ -121,6 +123,29 @@ def test_scenes_of_a_shared_store_that_were_not_asked_for_are_left_alone(
     train_tiny(replace(made, folder=folder, out=folder / "checkpoint", scenes=1, rollouts=1))
     assert len(list((made.folder / "latents").glob("*.safetensors"))) == 2
     assert len(list((folder / "latents").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"device": "foo"}, "device: .*no such device.*foo"),
+        ({"start": "missing"}, "--start: there is no such checkpoint folder.*missing"),
+        ({"start": "empty"}, "cannot be read as a checkpoint: .*model_index.json.*empty"),
+        ({"start": "wan"}, "--start: has a VAE that is not trained here.*AutoencoderKLWan"),
+        ({"learning_rate": float("nan")}, "--learning-rate: must be a finite number above 0"),
+        ({"learning_rate": float("inf")}, "--learning-rate: must be a finite number above 0"),
+        ({"spoilt_share": float("nan")}, "--spoilt-share: must be within 0 and 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(tmp_path: Path, bad: dict[str, Any], told: str) -> None:
+    (tmp_path / "empty").mkdir()
+    if "start" in bad:
+        bad = {"start": tmp_path / bad["start"]}
+    if bad.get("start") == tmp_path / "wan":
+        save_checkpoint(build(MICRO, seed=0), tmp_path / "wan")
+    with pytest.raises(InvalidValue, match=told):
+        train_tiny(TinyConfig(folder=tmp_path / "run", out=tmp_path / "out", model=MINIATURE, scenes=1, **bad))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig) -> None:
