@@ -235,7 +235,10 @@ def _with_vae(config: TinyConfig, names: list[str]) -> LongVie2Pipeline:
         if not (folder / CONFIG_NAME).exists():
             picked = names[:: max(1, len(names) // _MEASURED_SCENES)]
             measure_code(pipeline.vae, SceneStore(config.folder / "scenes"), picked)
-            pipeline.vae.save_pretrained(folder)
+            # Its config is written before its weights: a folder that is half written must not be found.
+            partial = folder.with_name("vae.partial")
+            pipeline.vae.save_pretrained(partial)
+            partial.replace(folder)
         pipeline.register_modules(vae=BlockAutoencoder.from_pretrained(folder))
     pipeline.to(torch_device(config.device))
     return pipeline
