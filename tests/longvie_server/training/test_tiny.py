@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from miniature import MICRO, MINIATURE
 from safetensors.torch import load_file
 
 from bridge.errors import InvalidValue
 from bridge.tick import CLIP_TICKS, WorldState
-from longvie_server.training import TinyConfig, train_tiny
+from longvie_server.training import TinyConfig, decoder, train_tiny, world
 from longvie_server.training.latents import SceneLatents
 from longvie_server.training.rollout import Rollout, with_rollout
+from longvie_server.training.run import Run
 from longvie_server.world_model.interface import ControlClip, StepFrames
 from longvie_server.world_model.longvie2 import LongVie2WorldModel
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
@@ -146,6 +149,49 @@ def test_what_cannot_work_is_refused_before_anything_is_made(tmp_path: Path, bad
     with pytest.raises(InvalidValue, match=told):
         train_tiny(TinyConfig(folder=tmp_path / "run", out=tmp_path / "out", model=MINIATURE, scenes=1, **bad))
     assert not (tmp_path / "run").exists()
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stops_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    """Let a function fail at this call of it, counted from 0, before it does anything."""
+    real, calls = getattr(owner, name), count()
+
+    def stop(*args: Any, **named: Any) -> Any:
+        if next(calls) == call:
+            raise _Stopped
+        return real(*args, **named)
+
+    monkeypatch.setattr(owner, name, stop)
+
+
+@pytest.mark.slow
+def test_a_making_that_is_stopped_anywhere_ends_with_the_bytes_of_one_that_is_not(
+    made: TinyConfig, tmp_path: Path
+) -> None:
+    parts = replace(made, folder=tmp_path, out=tmp_path / "checkpoint")
+    stops: list[tuple[str, object, str, int]] = [
+        ("as the weights of the code are written, after its config", safetensors.torch, "save_file", 0),
+        ("among the latents", SceneLatents, "save", 1),
+        ("in the denoiser's first part", world, "flow_loss", 1),
+        ("among the first rollouts", Rollout, "save", 1),
+        ("in the denoiser's second part", world, "flow_loss", 1),
+        ("among the last rollouts", Rollout, "save", 0),
+        ("in the decoder", decoder, "picture_loss", 1),
+        ("as the decoder is written", Run, "save", 0),
+    ]
+    for where, owner, name, call in stops:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _stops_at(monkeypatch, owner, name, call)
+            with pytest.raises(_Stopped):
+                train_tiny(parts)
+        assert not parts.out.exists(), where
+    train_tiny(parts)
+    whole = {path.relative_to(made.folder): path.read_bytes() for path in made.folder.rglob("*.safetensors")}
+    assert len(whole) > 10
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == whole
 
 
 def test_a_rollout_is_one_more_variant_of_the_later_clip_alone(made: TinyConfig) -> None:
