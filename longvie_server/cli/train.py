@@ -23,7 +23,7 @@ def tiny(
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to train on, two clips each.")] = 640,
     first_seed: Annotated[int, typer.Option(min=0, help="Of the scenes; other seeds are other scenes.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
     world_steps: Annotated[int, typer.Option(min=1, help="Steps of the denoiser.")] = 6000,
     decoder_steps: Annotated[int, typer.Option(min=1, help="Last steps of the decoder, on whole clips.")] = 700,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step of the denoiser; a GPU takes 16 and more.")] = 3,
@@ -36,7 +36,7 @@ def tiny(
 ) -> None:
     """Make a small checkpoint: render, measure the VAE, encode, train the denoiser, finish the decoder.
 
-    Stop it whenever you like: the same command goes on where it was.
+    Stop it whenever you like: the same command goes on where it was. Other settings need another folder.
     """
     from ..training.tiny import TinyConfig, train_tiny
 

@@ -77,7 +77,7 @@ def train_decoder(config: DecoderConfig, vae: BlockAutoencoder) -> Run:
     run = Run(config.folder, vae, optimizer, Schedule(config.learning_rate, config.steps, warmup=20), ema_decay=0.98)
     figures: list[tuple[float, float]] = []
     for step in run.steps("training the decoder"):
-        generator = step_generator(config.seed, step, run.rank)
+        generator = step_generator(config.seed, step)
         latents, video, hint = pieces.draw(generator)
         latents, video, hint = (
             latents.to(vae.device),
@@ -130,7 +130,7 @@ class _Pieces:
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         told = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))
-        hint = None if bare else hint_of(self.vae, told)
+        hint = None if bare else hint_of(self.vae, told, device=self.vae.device)
         return window.of_latents(latents[None]), self.pictures.seen(name, number, window), hint
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bridge.errors import InvalidValue
@@ -16,7 +15,7 @@ from bridge.errors import InvalidValue
 from ..world_model.longvie2 import LongVie2Pipeline
 from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.checkpoint import save_checkpoint
-from .run import STATE_FILE
+from .run import STATE_FILE, check_weights, read_state
 
 __all__ = ["export", "load_average", "pixel_metric"]
 
@@ -25,13 +24,15 @@ def load_average(module: nn.Module, run: Path) -> int:
     """Load a run's averaged weights into its module; return the step that they were saved at.
 
     Raises:
-        InvalidValue: the folder holds no run.
+        InvalidValue: the folder holds no run, or another module's.
     """
     path = run / STATE_FILE
     if not path.exists():
         raise InvalidValue("holds no training run", field="run", value=run, remedy="Train first: longvie train tiny.")
-    state = load_file(path)
-    module.load_state_dict({name.removeprefix("ema."): t for name, t in state.items() if name.startswith("ema.")})
+    state = read_state(path)
+    average = {name.removeprefix("ema."): t for name, t in state.items() if name.startswith("ema.")}
+    check_weights(module, average, path)
+    module.load_state_dict(average)
     return int(state["step"])
 
 

@@ -1,8 +1,7 @@
 """Muon: steps of equal size in every direction of a matrix, for networks that have to learn much in few steps.
 
 A kernel's momentum, seen as a matrix, is replaced by its nearest orthogonal one (five Newton-Schulz iterations); gains
-and biases are stepped by Adam. A small convolutional VAE gets as far as with AdamW in about half the steps. Where
-`torch.distributed` is initialised, each process orthogonalises its share of the matrices and all exchange the results.
+and biases are stepped by Adam. A small convolutional VAE gets as far as with AdamW in about half the steps.
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 """
 
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 __all__ = ["Muon"]
@@ -63,19 +61,10 @@ class Muon(torch.optim.Optimizer):
         return None
 
     def _orthogonal_steps(self, matrices: dict[tuple[int, int], list[nn.Parameter]], group: dict[str, Any]) -> None:
-        processes, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-        directions = []
-        for parameters in matrices.values():
-            ahead = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
-            out = torch.zeros_like(ahead)
-            if rank < len(parameters):
-                out[rank::processes] = _orthogonal(ahead[rank::processes])
-            directions.append(out)
-        if processes > 1:
-            flat = torch.cat([d.flatten() for d in directions])
-            dist.all_reduce(flat)
-            parts = flat.split([d.numel() for d in directions])
-            directions = [part.view_as(d) for part, d in zip(parts, directions, strict=True)]
+        directions = [
+            _orthogonal(torch.stack([self._momentum(p, group["momentum"]) for p in parameters]))
+            for parameters in matrices.values()
+        ]
         for ((rows, columns), parameters), stack in zip(matrices.items(), directions, strict=True):
             length = group["lr"] * max(1.0, rows / columns) ** 0.5
             for parameter, direction in zip(parameters, stack, strict=True):

@@ -16,22 +16,57 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import torch.distributed as dist
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bridge.errors import InvalidValue
 
-__all__ = ["Ema", "Run", "Schedule", "parameter_groups", "step_generator"]
+__all__ = ["Ema", "Run", "Schedule", "check_weights", "parameter_groups", "read_state", "step_generator"]
 
 STATE_FILE: Final = "state.safetensors"
 LOG_FILE: Final = "log.jsonl"
+_ANEW: Final = "Give another --folder, or remove this run's folder to train it anew."
 
 
 def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
     """Return the source of all randomness of one step of one process."""
     return torch.Generator().manual_seed(((seed * 1_000_003 + step) * 1009 + rank) % 2**63)
+
+
+def read_state(path: Path, *, device: str = "cpu") -> dict[str, Tensor]:
+    """Return the tensors of a run's file.
+
+    Raises:
+        InvalidValue: it is cut off, or no run's.
+    """
+    try:
+        tensors = load_file(path, device=device)
+    except SafetensorError as error:
+        raise InvalidValue(f"cannot be read: {error}", field="run", value=path, remedy=_ANEW) from error
+    if "step" not in tensors:
+        raise InvalidValue("holds no step, so it is no training run's", field="run", value=path, remedy=_ANEW)
+    return tensors
+
+
+def check_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Let weights that were read from `path` be a module's.
+
+    Raises:
+        InvalidValue: one is missing, is of another shape, or is not the module's.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    told = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted({*own, *told}):
+        if own.get(name) != told.get(name):
+            raise InvalidValue(
+                f"holds weights of another model: {name} is {told.get(name, 'missing')} there, "
+                f"{own.get(name, 'missing')} here",
+                field="run",
+                value=path,
+                remedy=_ANEW,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +78,12 @@ class Schedule:
     warmup: int = 100
 
     def __post_init__(self) -> None:
-        if not (self.peak > 0 and self.steps > 0 and self.warmup >= 0):
+        if not (0 < self.peak < math.inf and self.steps > 0 and self.warmup >= 0):
             raise InvalidValue(
-                "needs peak > 0, steps > 0, warmup >= 0", field="schedule", value=self, remedy="Choose other values."
+                "needs a finite peak > 0, steps > 0, warmup >= 0",
+                field="schedule",
+                value=self,
+                remedy="Choose other values.",
             )
 
     def at(self, step: int) -> float:
@@ -82,9 +120,7 @@ def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str
 
 
 class Run:
-    """The module, its average and its optimizer, stepped and saved together.
-
-    Where `torch.distributed` is initialised, gradients are averaged over its processes and the first one writes.
+    """The module, its average and its optimizer, stepped and saved together, by one process.
 
     Args:
         folder: where the run lives; made when missing.
@@ -94,6 +130,9 @@ class Run:
         clip_norm: longest gradient that is stepped along.
         ema_decay: of the weights' average.
         resume: go on from the folder's checkpoint if there is one.
+
+    Raises:
+        InvalidValue: the folder's checkpoint is cut off, or another module's.
     """
 
     def __init__(
@@ -114,8 +153,6 @@ class Run:
         self.clip_norm = clip_norm
         self.ema = Ema(module, decay=ema_decay)
         self.step = 0
-        self.processes = dist.get_world_size() if dist.is_initialized() else 1
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
         folder.mkdir(parents=True, exist_ok=True)
         if resume and (folder / STATE_FILE).exists():
             self._load()
@@ -147,35 +184,20 @@ class Run:
             group["lr"] = self.schedule.at(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._share_gradients()
         norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm, foreach=True))
         self.optimizer.step()
         self.step += 1
         self.ema.update(self.module, self.step)
         return norm
 
-    def _share_gradients(self) -> None:
-        if self.processes == 1:
-            return
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.processes
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
     def log(self, **figures: float) -> None:
         """Append one line of figures to the run's log."""
-        if self.rank:
-            return
         line = {"step": self.step, "time": round(time.time(), 1), **{k: round(v, 5) for k, v in figures.items()}}
         with (self.folder / LOG_FILE).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def save(self) -> None:
         """Write the checkpoint."""
-        if self.rank:
-            return
         tensors: dict[str, Tensor] = {"step": torch.tensor(self.step)}
         tensors.update({f"module.{k}": v.detach().contiguous() for k, v in self.module.state_dict().items()})
         tensors.update({f"ema.{k}": v.contiguous() for k, v in self.ema.weights.items()})
@@ -187,14 +209,17 @@ class Run:
         partial.replace(self.folder / STATE_FILE)
 
     def _load(self) -> None:
-        tensors = load_file(self.folder / STATE_FILE, device=str(next(self.module.parameters()).device))
-        self.step = int(tensors.pop("step"))
+        tensors = read_state(self.folder / STATE_FILE, device=str(next(self.module.parameters()).device))
+        step = int(tensors.pop("step"))
         sections: dict[str, dict[str, Tensor]] = {"module": {}, "ema": {}, "optimizer": {}}
         for key, tensor in tensors.items():
             section, _, name = key.partition(".")
-            sections[section][name] = tensor
+            sections.setdefault(section, {})[name] = tensor
+        for section in ("module", "ema"):
+            check_weights(self.module, sections[section], self.folder / STATE_FILE)
         self.module.load_state_dict(sections["module"])
         self.ema.weights = sections["ema"]
+        self.step = step
         for name, parameter in self.module.named_parameters():
             stem = f"{name}."
             state = {k[len(stem) :]: v for k, v in sections["optimizer"].items() if k.rpartition(".")[0] == name}

@@ -4,13 +4,15 @@ Order: render scenes, measure the VAE's code, encode the scenes, train the denoi
 train it on with its own first frames among the others, train the decoder, export. A stage that
 is done is skipped; one that was stopped goes on from its last checkpoint. From a checkpoint that exists the same call
 makes a better one: its encoder is kept, so its denoiser knows the latents, and the trainings go on from its weights.
+Law: a folder holds one making, of the settings that it was begun with (`settings.py`); others are refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from diffusers.utils import CONFIG_NAME
 from rich.progress import track
@@ -20,18 +22,22 @@ from bridge.errors import InvalidValue
 from ..world_model.longvie2 import TINY, LongVie2Config, LongVie2Pipeline, build
 from ..world_model.longvie2.block_vae import BlockAutoencoder
 from ..world_model.longvie2.checkpoint import load_checkpoint
+from ..world_model.registry import torch_device
 from .decoder import DecoderConfig, train_decoder
 from .export import export, load_average, pixel_metric
 from .latents import encode_store
 from .rollout import roll_out_all
 from .run import STATE_FILE
 from .scenes import ScenesConfig, render_scenes
+from .settings import keep_settings, weights_digest
 from .store import SceneStore
 from .vae import measure_code
 from .world import WorldConfig, train_world
 
 __all__ = ["TinyConfig", "train_tiny"]
 
+_FREE: Final = ("folder", "out", "workers", "device")
+"""What a later call may change: no weight depends on it but for rounding."""
 _MEASURED_SCENES: Final = 160
 
 
@@ -54,11 +60,14 @@ class TinyConfig:
         learning_rate, spoilt_share: of the denoiser's training.
         rollouts: scenes that the denoiser is rolled out on, each time that a share of `rollouts_at` of its steps is
             done, and once more for the decoder.
-        inference_steps: denoising steps that the checkpoint asks for; a little trained model scores best with one, each
-            further step adds detail that it does not know.
+        inference_steps: denoising steps that the checkpoint asks for, and that rollouts take; a little trained model
+            scores best with one, each further step adds detail that it does not know.
         without_stage_2: ablation: no first frame is spoilt, by hand or by the model itself.
         without_stage_3: ablation: no clip sees the frames before it, in training or later.
         seed: of the first weights.
+
+    Raises:
+        InvalidValue: a rate or share is none.
     """
 
     folder: Path
@@ -81,11 +90,40 @@ class TinyConfig:
     without_stage_3: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            _refuse("--learning-rate", self.learning_rate, "must be a finite number above 0", "1e-3")
+        if not 0 <= self.spoilt_share <= 1:
+            _refuse("--spoilt-share", self.spoilt_share, "must be within 0 and 1", "0.5")
+
+    def settings(self, start: LongVie2Pipeline | None) -> dict[str, Any]:
+        """Return what the weights depend on, in what JSON can say; of the start its weights, wherever they lie.
+
+        Args:
+            start: the checkpoint to go on from, read, or None.
+        """
+        told = {name: value for name, value in asdict(self).items() if name not in _FREE}
+        if start is not None:
+            told |= {"model": None, "start": weights_digest(start)}
+        return told
+
+
+def _refuse(flag: str, value: float, problem: str, usual: str) -> None:
+    raise InvalidValue(problem, field=flag, value=value, remedy=f"Leave it out for {usual}.")
+
 
 def train_tiny(config: TinyConfig) -> Path:
-    """Make the checkpoint; return its folder."""
+    """Make the checkpoint; return its folder.
+
+    Raises:
+        InvalidValue: there is no such device; the start is no checkpoint to go on from; the folder holds a run of other
+            settings.
+    """
+    torch_device(config.device)
     folder = config.folder
-    fresh = config.model if config.start is None else load_checkpoint(config.start).config
+    start = None if config.start is None else _read_start(config.start)
+    keep_settings(folder, config.settings(start))
+    fresh = config.model if start is None else start.config
     job = ScenesConfig(
         folder / "scenes",
         seeds=(config.first_seed, config.first_seed + config.scenes),
@@ -93,12 +131,11 @@ def train_tiny(config: TinyConfig) -> Path:
         width=fresh.width,
         workers=config.workers,
     )
-    for _ in track(render_scenes(job), "rendering scenes", total=config.scenes):
-        pass
+    # The store may be shared with other folders, and hold more.
+    names = sorted(track(render_scenes(job), "rendering scenes", total=config.scenes))
 
-    pipeline = _with_vae(config)
+    pipeline = _with_vae(config, names)
     store = SceneStore(folder / "scenes")
-    names = store.names()
     for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
         pass
 
@@ -114,6 +151,25 @@ def train_tiny(config: TinyConfig) -> Path:
     load_average(pipeline.vae, folder / "decoder")
     export(pipeline, world, config.out, steps=config.inference_steps)
     return config.out
+
+
+def _read_start(folder: Path) -> LongVie2Pipeline:
+    if not folder.is_dir():
+        raise InvalidValue(
+            "there is no such checkpoint folder",
+            field="--start",
+            value=folder,
+            remedy="Check the path for typing errors, or leave it out to begin from nothing.",
+        )
+    start = load_checkpoint(folder)
+    if not isinstance(start.vae, BlockAutoencoder):
+        raise InvalidValue(
+            "has a VAE that is not trained here",
+            field="--start",
+            value=f"{folder}: {type(start.vae).__name__}",
+            remedy="Begin with a checkpoint that `longvie train tiny` made.",
+        )
+    return start
 
 
 def _fresh(config: TinyConfig) -> LongVie2Pipeline:
@@ -160,7 +216,7 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     if all((folder / f"{scene}.safetensors").exists() for scene in picked):
         return folder
     roller = _fresh(config)
-    roller.to(config.device)
+    roller.to(torch_device(config.device))
     roller.register_modules(vae=pipeline.vae)
     if (run / STATE_FILE).exists():
         load_average(roller.transformer, run)
@@ -171,24 +227,18 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     return folder
 
 
-def _with_vae(config: TinyConfig) -> LongVie2Pipeline:
+def _with_vae(config: TinyConfig, names: list[str]) -> LongVie2Pipeline:
     """A pipeline with the VAE whose code is measured on the scenes; it is measured once, then kept."""
     pipeline = _fresh(config)
     if config.start is None:
         folder = config.folder / "vae"
         if not (folder / CONFIG_NAME).exists():
-            store = SceneStore(config.folder / "scenes")
-            names = store.names()
             picked = names[:: max(1, len(names) // _MEASURED_SCENES)]
-            measure_code(pipeline.vae, store, picked)
-            pipeline.vae.save_pretrained(folder)
+            measure_code(pipeline.vae, SceneStore(config.folder / "scenes"), picked)
+            # Its config is written before its weights: a folder that is half written must not be found.
+            partial = folder.with_name("vae.partial")
+            pipeline.vae.save_pretrained(partial)
+            partial.replace(folder)
         pipeline.register_modules(vae=BlockAutoencoder.from_pretrained(folder))
-    if not isinstance(pipeline.vae, BlockAutoencoder):
-        raise InvalidValue(
-            "has a VAE that is not trained here",
-            field="start",
-            value=f"{config.start}: {type(pipeline.vae).__name__}",
-            remedy="Begin with a checkpoint that `longvie train tiny` made.",
-        )
-    pipeline.to(config.device)
+    pipeline.to(torch_device(config.device))
     return pipeline

@@ -217,7 +217,7 @@ def train_world(config: WorldConfig, pipeline: LongVie2Pipeline, metric: Tensor,
     run = Run(config.folder, transformer, optimizer, schedule, ema_decay=config.ema_decay)
     losses: list[float] = []
     for step in run.steps("training the world model", until=until):
-        generator = step_generator(config.seed, step, run.rank)
+        generator = step_generator(config.seed, step)
         whole = step >= config.whole_from * config.steps
         frames = list(range(total)) if whole else _draw_frames(total, config.seen_frames, generator)
         batch = data.draw(config, frames, 1 if whole else config.batch, generator).to(transformer.device)

@@ -27,7 +27,15 @@ from .options import RunOptions
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KNOWN_MODELS", "LONGVIE2_ENVIRONMENT", "TINY_FOLDER", "default_folder", "load_model", "model_folder"]
+__all__ = [
+    "KNOWN_MODELS",
+    "LONGVIE2_ENVIRONMENT",
+    "TINY_FOLDER",
+    "default_folder",
+    "load_model",
+    "model_folder",
+    "torch_device",
+]
 
 KNOWN_MODELS: Final = (
     "fake",
@@ -179,13 +187,21 @@ def _load_longvie2(folder: Path, *, name: str, device: str, threads: int | None,
 
     if threads is not None:
         torch.set_num_threads(threads)
-    where = _torch_device(device)
+    where = torch_device(device)
     # On a CPU without matrix units 16 bits are slower than 32, and where they are faster, bytes would differ.
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
     return LongVie2WorldModel.load(folder, name=name, device=where, dtype=dtype, options=options)
 
 
-def _torch_device(device: str) -> torch.device:
+def torch_device(device: str) -> torch.device:
+    """Return the device of a name, once a tensor lies on it.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        InvalidValue: there is no such device here.
+    """
     import torch
 
     if device == "auto":

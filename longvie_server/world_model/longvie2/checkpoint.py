@@ -83,16 +83,20 @@ def load_checkpoint(
         options: how it is to be run.
 
     Raises:
-        InvalidValue: an option's name is not known, or what it asks for cannot be had here; the weights are not of this
-            version's shapes.
+        InvalidValue: there is no checkpoint of a pipeline, or a part of it is missing or cut off; an option's name is
+            not known, or what it asks for cannot be had here; the weights are not of this version's shapes.
     """
     try:
         pipeline: LongVie2Pipeline = LongVie2Pipeline.from_pretrained(str(folder), **{_DTYPE_KEYWORD: dtype})
+    except (OSError, KeyError) as error:
+        raise _no_checkpoint(folder, error) from error
     except ValueError as error:
+        if isinstance(error, InvalidValue):
+            raise
         # What diffusers says of a weight of another shape, without its advice for programmers.
         what, _, shapes = str(error).partition(". If you want")[0].rpartition(" because ")
         if not what.startswith("Cannot load"):
-            raise
+            raise _no_checkpoint(folder, error) from error
         raise InvalidValue(
             f"its weights are of another layout: {shapes}",
             field="model",
@@ -101,6 +105,22 @@ def load_checkpoint(
         ) from error
     make_ready(pipeline, torch.device(device), options)
     return pipeline
+
+
+def _no_checkpoint(folder: str | Path, error: Exception) -> InvalidValue:
+    """What to say of a folder that diffusers cannot read: an index, a part or its weights are not as they should be."""
+    what = str(error).strip().partition("\n")[0].rstrip(". ")
+    if not Path(folder).exists():
+        what = "there is no such folder"
+    elif isinstance(error, KeyError):
+        what = f"its model_index.json does not say {what}"
+    return InvalidValue(
+        f"cannot be read as a checkpoint: {what}",
+        field="model",
+        value=str(folder),
+        remedy="Give a folder with model_index.json and all parts it names, as longvie train tiny and "
+        "longvie weights fetch make them.",
+    )
 
 
 def make_ready(

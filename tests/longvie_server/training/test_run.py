@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bridge.errors import InvalidValue
+from longvie_server.training.export import load_average
 from longvie_server.training.muon import Muon
-from longvie_server.training.run import Ema, Run, Schedule, parameter_groups, step_generator
+from longvie_server.training.run import STATE_FILE, Ema, Run, Schedule, parameter_groups, step_generator
 
 Optimizer = Callable[[nn.Module], torch.optim.Optimizer]
+
+
+def _adamw(module: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameter_groups(module, weight_decay=0.1), foreach=True)
+
+
 OPTIMIZERS = [
-    pytest.param(lambda m: torch.optim.AdamW(parameter_groups(m, weight_decay=0.1), foreach=True), id="adamw"),
+    pytest.param(_adamw, id="adamw"),
     pytest.param(lambda m: Muon(m.parameters(), lr=0.1, weight_decay=0.1), id="muon"),
 ]
 
@@ -66,14 +74,47 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         run.backward(net(torch.full((1, 4), float("nan"))).mean())
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"step": torch.tensor(1)}, "0.bias is missing there"),
+        ({"module.0.bias": torch.zeros(8)}, "holds no step"),
+        (b"cut off", "cannot be read"),
+    ],
+)
+def test_a_state_that_is_not_this_run_s_is_refused_by_its_file(
+    tmp_path: Path, content: dict[str, torch.Tensor] | bytes, told: str
+) -> None:
+    path = tmp_path / STATE_FILE
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        save_file(content, path)
+    with pytest.raises(InvalidValue, match=f"{told}.*{STATE_FILE}"):
+        _train(tmp_path, _adamw, until=2)
+    with pytest.raises(InvalidValue, match=f"{told}.*{STATE_FILE}"):
+        load_average(_net(), tmp_path)
+
+
+@pytest.mark.parametrize("section", ["module", "ema"])
+def test_a_state_of_other_shapes_is_refused_with_both(tmp_path: Path, section: str) -> None:
+    _train(tmp_path, _adamw, until=2)
+    state = load_file(tmp_path / STATE_FILE)
+    state[f"{section}.2.weight"] = torch.zeros(2, 9)
+    save_file(state, tmp_path / STATE_FILE)
+    with pytest.raises(InvalidValue, match=rf"2.weight is \(2, 9\) there, \(2, 8\) here.*{STATE_FILE}"):
+        _train(tmp_path, _adamw, until=4)
+
+
 def test_schedule() -> None:
     schedule = Schedule(2.0, 110, warmup=10)
     assert schedule.at(0) == pytest.approx(0.2)
     assert schedule.at(9) == schedule.at(10) == pytest.approx(2.0)
     assert schedule.at(60) == pytest.approx(2.0 * (0.001 + 0.999 * 0.5))
     assert schedule.at(110) == pytest.approx(0.002)
-    with pytest.raises(InvalidValue, match="peak"):
-        Schedule(0.0, 1)
+    for peak in (0.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidValue, match="peak"):
+            Schedule(peak, 1)
 
 
 def test_a_young_average_follows_fast() -> None:

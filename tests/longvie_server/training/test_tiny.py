@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from miniature import MINIATURE
+from miniature import MICRO, MINIATURE
 from safetensors.torch import load_file
 
+from bridge.errors import InvalidValue
 from bridge.tick import CLIP_TICKS, WorldState
-from longvie_server.training import TinyConfig, train_tiny
+from longvie_server.training import TinyConfig, decoder, train_tiny, world
 from longvie_server.training.latents import SceneLatents
 from longvie_server.training.rollout import Rollout, with_rollout
+from longvie_server.training.run import Run
 from longvie_server.world_model.interface import ControlClip, StepFrames
 from longvie_server.world_model.longvie2 import LongVie2WorldModel
-from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
+from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
+from longvie_server.world_model.longvie2.configs import build
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 
 
@@ -97,6 +104,119 @@ def test_a_rollout_is_one_more_variant_of_every_clip_that_began_with_it(made: Ti
     assert late == 1
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            {"without_stage_2": True, "without_stage_3": True},
+            "--without-stage-2 was false, is true; --without-stage-3 was false, is true",
+        ),
+        ({"world_steps": 8}, "--world-steps was 4, is 8"),
+        ({"scenes": 1}, "--scenes was 2, is 1"),
+        ({"world_batch": 2}, "--batch was 1, is 2"),
+        ({"rollouts_at": (0.25,)}, r"settings: rollouts_at was \[0.5\], is \[0.25\]"),
+        ({"model": replace(MINIATURE, shift=4.0)}, r"settings: model.shift was [\d.]+, is 4.0"),
+    ],
+)
+def test_a_folder_goes_on_with_its_first_settings_alone(made: TinyConfig, other: dict[str, Any], told: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.folder.rglob("*") if path.is_file()}
+    with pytest.raises(InvalidValue, match=f"{told}.*Give another --folder"):
+        train_tiny(replace(made, **other))
+    assert {path: path.stat().st_mtime_ns for path in made.folder.rglob("*") if path.is_file()} == before
+
+
+def test_the_start_is_known_by_its_weights_and_not_by_its_path(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("start")
+    start = folder / "start"
+    start.symlink_to(made.out)
+    config = replace(made, folder=folder, start=start)
+    moved, fresh = config.settings(load_checkpoint(start)), made.settings(None)
+    assert moved == replace(config, start=made.out).settings(load_checkpoint(made.out))
+    assert moved["start"] != fresh["start"]
+    changed = load_checkpoint(made.out)
+    with torch.no_grad():
+        next(changed.vae.parameters()).view(-1)[0] += 1
+    assert config.settings(changed)["start"] != moved["start"]
+
+
+def test_scenes_of_a_shared_store_that_were_not_asked_for_are_left_alone(
+    made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fewer")
+    (folder / "scenes").symlink_to(made.folder / "scenes")
+    train_tiny(replace(made, folder=folder, out=folder / "checkpoint", scenes=1, rollouts=1))
+    assert len(list((made.folder / "latents").glob("*.safetensors"))) == 2
+    assert len(list((folder / "latents").glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"device": "foo"}, "device: .*no such device.*foo"),
+        ({"start": "missing"}, "--start: there is no such checkpoint folder.*missing"),
+        ({"start": "empty"}, "cannot be read as a checkpoint: .*model_index.json.*empty"),
+        ({"start": "wan"}, "--start: has a VAE that is not trained here.*AutoencoderKLWan"),
+        ({"learning_rate": float("nan")}, "--learning-rate: must be a finite number above 0"),
+        ({"learning_rate": float("inf")}, "--learning-rate: must be a finite number above 0"),
+        ({"spoilt_share": float("nan")}, "--spoilt-share: must be within 0 and 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(tmp_path: Path, bad: dict[str, Any], told: str) -> None:
+    (tmp_path / "empty").mkdir()
+    if "start" in bad:
+        bad = {"start": tmp_path / bad["start"]}
+    if bad.get("start") == tmp_path / "wan":
+        save_checkpoint(build(MICRO, seed=0), tmp_path / "wan")
+    with pytest.raises(InvalidValue, match=told):
+        train_tiny(TinyConfig(folder=tmp_path / "run", out=tmp_path / "out", model=MINIATURE, scenes=1, **bad))
+    assert not (tmp_path / "run").exists()
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stops_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    """Let a function fail at this call of it, counted from 0, before it does anything."""
+    real, calls = getattr(owner, name), count()
+
+    def stop(*args: Any, **named: Any) -> Any:
+        if next(calls) == call:
+            raise _Stopped
+        return real(*args, **named)
+
+    monkeypatch.setattr(owner, name, stop)
+
+
+@pytest.mark.slow
+def test_a_making_that_is_stopped_anywhere_ends_with_the_bytes_of_one_that_is_not(
+    made: TinyConfig, tmp_path: Path
+) -> None:
+    parts = replace(made, folder=tmp_path, out=tmp_path / "checkpoint")
+    stops: list[tuple[str, object, str, int]] = [
+        ("as the weights of the code are written, after its config", safetensors.torch, "save_file", 0),
+        ("among the latents", SceneLatents, "save", 1),
+        ("in the denoiser's first part", world, "flow_loss", 1),
+        ("among the first rollouts", Rollout, "save", 1),
+        ("in the denoiser's second part", world, "flow_loss", 1),
+        ("among the last rollouts", Rollout, "save", 0),
+        ("in the decoder", decoder, "picture_loss", 1),
+        ("as the decoder is written", Run, "save", 0),
+    ]
+    for where, owner, name, call in stops:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            _stops_at(monkeypatch, owner, name, call)
+            with pytest.raises(_Stopped):
+                train_tiny(parts)
+        assert not parts.out.exists(), where
+    train_tiny(parts)
+    whole = {path.relative_to(made.folder): path.read_bytes() for path in made.folder.rglob("*.safetensors")}
+    assert len(whole) > 10
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == whole
+
+
 def test_going_on_from_a_checkpoint_keeps_its_encoder_and_moves_the_rest(
     made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -131,8 +251,7 @@ def test_an_ablation_leaves_its_stages_out_in_training_and_later(
     made: TinyConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("ablation")
-    for name in ("scenes", "vae", "latents"):
-        (folder / name).symlink_to(made.folder / name)
+    (folder / "scenes").symlink_to(made.folder / "scenes")
     without = replace(
         made, folder=folder, out=folder / "checkpoint", without_stage_2=True, without_stage_3=True, spoilt_share=1.0
     )

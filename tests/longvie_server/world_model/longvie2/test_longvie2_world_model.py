@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -150,3 +151,32 @@ def test_weights_of_another_version_are_refused_by_name(tmp_path: Path) -> None:
     ) as seen:
         load_checkpoint(tmp_path)
     assert "low_cpu_mem_usage" not in str(seen.value)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        (None, "no file named model_index.json"),
+        ("{", "is not a valid JSON file"),
+        ("{}", "its model_index.json does not say '_class_name'"),
+        ('{"_class_name": "StableDiffusionPipeline"}', "expected .*transformer"),
+    ],
+)
+def test_a_folder_that_holds_no_pipeline_is_refused_by_name(tmp_path: Path, index: str | None, told: str) -> None:
+    if index is not None:
+        (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(InvalidValue, match=f"cannot be read as a checkpoint: .*{told}") as seen:
+        load_checkpoint(tmp_path)
+    assert seen.value.value == str(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"there is no such folder \(got .*nothing\)"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(build(MINIATURE, seed=0), tmp_path)
+    shutil.rmtree(tmp_path / "vae")
+    with pytest.raises(InvalidValue, match=r"cannot be read as a checkpoint: .*config\.json"):
+        load_checkpoint(tmp_path)
