@@ -7,6 +7,8 @@ another number of them; a file replaces the one before atomically; nothing is pi
 from __future__ import annotations
 
 import json
+import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +23,36 @@ from bridge.errors import InvalidValue
 
 from ..run import STATE_FILE
 
-__all__ = ["TrainingState", "load_average"]
+__all__ = ["SavedRun", "TrainingState", "load_average", "saved_run"]
 
 _WEIGHTS: Final = "weights."
 _AVERAGE: Final = "average."
 _OPTIMIZER: Final = "optimizer."
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """What a training's file says of itself.
+
+    Args:
+        run: the training's own name, drawn when it began: two with the same settings have two.
+        step: that it was saved at.
+        identity: what a training must have in common with it to go on from it.
+    """
+
+    run: str
+    step: int
+    identity: dict[str, Any]
+
+
+def saved_run(folder: Path) -> SavedRun | None:
+    """Return what the training in a folder says of itself; None where there is none yet."""
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        told = file.metadata()
+        return SavedRun(told.get("run", ""), int(file.get_tensor("step")), json.loads(told["identity"]))
 
 
 class TrainingState:
@@ -49,6 +76,7 @@ class TrainingState:
     ) -> None:
         self.folder, self.trained, self.optimizer, self.ema = folder, trained, optimizer, ema
         self.step = 0
+        self._run = secrets.token_hex(8)
         self._identity = json.dumps(identity, sort_keys=True)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -67,7 +95,7 @@ class TrainingState:
         if not write:
             return
         partial = self.folder / f"{STATE_FILE}.partial"
-        save_file(tensors, partial, metadata={"identity": self._identity})
+        save_file(tensors, partial, metadata={"identity": self._identity, "run": self._run})
         partial.replace(self.folder / STATE_FILE)
 
     def load(self) -> None:
@@ -88,6 +116,7 @@ class TrainingState:
                     value=self._identity,
                     remedy="Give the same settings again, or another folder.",
                 )
+            self._run = file.metadata()["run"]
             keys = set(file.keys())
             self.step = int(file.get_tensor("step"))
             self.ema.optimization_step = self.step
@@ -103,21 +132,21 @@ class TrainingState:
                     }
 
 
-def load_average(module: nn.Module, folder: Path) -> int:
-    """Put a training's average into a module that has all of its weights; return the step that it was saved at.
+def load_average(module: nn.Module, folder: Path) -> SavedRun:
+    """Put a training's average into a module that has all of its weights; return what it is of.
 
     Raises:
         InvalidValue: the folder holds no training.
     """
-    path = folder / STATE_FILE
-    if not path.exists():
+    saved = saved_run(folder)
+    if saved is None:
         raise InvalidValue("holds no training", field="--folder", value=folder, remedy="Train first.")
     own = dict(module.named_parameters())
-    with safe_open(path, framework="pt") as file, torch.no_grad():
+    with safe_open(folder / STATE_FILE, framework="pt") as file, torch.no_grad():
         for key in file.keys():  # noqa: SIM118 - it is no dict
             if key.startswith(_AVERAGE):
                 own[key.removeprefix(_AVERAGE)].copy_(file.get_tensor(key))
-        return int(file.get_tensor("step"))
+    return saved
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -27,16 +27,17 @@ from ...evaluation.rows import row_clips
 from ...sequences import ClipSequence, SequenceSource, cached, find_sources
 from ...sequences.scene import training_scenes
 from ...world_model.longvie2 import LongVie2Pipeline
-from ...world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
+from ...world_model.longvie2.checkpoint import load_checkpoint
 from ...world_model.longvie2.world_model import LongVie2WorldModel
 from ..flow import draw_sigma, make_noisy
 from ..run import LOG_FILE, step_generator
+from .exported import Origin, check_out, export, origin_of
 from .machine import Machine
 from .method import METHOD, Ablations, Stage, choose_trained
 from .objective import flow_error, timestep_weight
 from .plan import StepPlan, draw_plan
 from .samples import Batch, Samples
-from .state import TrainingState, load_average
+from .state import TrainingState, saved_run
 from .watch import Watch
 
 __all__ = ["StageConfig", "train_stage", "train_stages"]
@@ -109,10 +110,11 @@ class StageConfig:
 
     def identity(self, machine: Machine) -> dict[str, object]:
         """Return what the steps depend on: a run that goes on must have the same."""
-        told = asdict(self)
+        told, began = asdict(self), origin_of(self.model)
         same = ("stage", "model", "scenes", "first_seed", "clips", "batch", "accumulate", "seed", "ablations")
         return {
             **{name: told[name] for name in same},
+            "began": None if began is None else asdict(began),
             "data": None if self.data is None else str(self.data),
             "rates": [self.rate(0), self.rate(self.warmup)],
             "ema_decay": self.ema_decay,
@@ -130,24 +132,48 @@ def train_stages(config: StageConfig, stages: Sequence[Stage], machine: Machine)
         machine: for all of them.
 
     Raises:
-        InvalidValue: there is no stage, or a stage's own.
+        InvalidValue: there is no stage, a stage was begun with another checkpoint of the one before than there will
+            be, or a stage's own.
     """
     if not stages:
         raise InvalidValue("are all left out", field="stages", remedy="Leave one.")
-    model = config.model
+    each: list[StageConfig] = []
     for stage in stages:
         folder = config.folder / stage.value
         out = config.out if stage is stages[-1] else folder / "checkpoint"
-        model = str(train_stage(replace(config, stage=stage, model=model, folder=folder, out=out), machine))
-    return Path(model)
+        model = str(each[-1].out) if each else config.model
+        each.append(replace(config, stage=stage, model=model, folder=folder, out=out))
+    # All of it before the first step: a stage may take weeks.
+    for one in each:
+        check_out(one.out, one.folder)
+    for before, after in pairwise(each):
+        _check_begun(before, after)
+    return [train_stage(one, machine) for one in each][-1]
+
+
+def _check_begun(before: StageConfig, after: StageConfig) -> None:
+    """Raise where a stage was begun with another checkpoint than the one before it will leave."""
+    first, second = saved_run(before.folder), saved_run(after.folder)
+    if second is None:
+        return
+    left = None if first is None else asdict(Origin(first.run, max(first.step, before.steps)))
+    if second.identity.get("began") != left:
+        raise InvalidValue(
+            f"would change the checkpoint that the training in {after.folder} was begun with",
+            field="--steps",
+            value=before.steps,
+            remedy="Give the steps that it was begun with, or remove its folder and those of the stages after it.",
+        )
 
 
 def train_stage(config: StageConfig, machine: Machine) -> Path:
     """Train one stage, or go on with it; return the checkpoint's folder.
 
     Raises:
-        InvalidValue: the data cannot be read, the folder holds another training, or the loss is not finite.
+        InvalidValue: the data cannot be read, the folder holds another training, `out` holds a checkpoint that is not
+            this one's, or the loss is not finite.
     """
+    check_out(config.out, config.folder)
     method = METHOD[config.stage]
     pipeline = load_checkpoint(config.model)
     sequences = _prepared(config, machine, pipeline)
@@ -170,11 +196,8 @@ def train_stage(config: StageConfig, machine: Machine) -> Path:
     needs_history = method.history_share > 0 and config.ablations.history
     samples = Samples(pipeline, sequences, config.ablations, needs_history=needs_history)
     _Training(config, machine, pipeline, model, state, samples).run(sequences[0])
-    if machine.first and not (config.out / "model_index.json").exists():
-        # From the files: what is in memory may be a share of it.
-        fresh = load_checkpoint(config.model)
-        load_average(fresh.transformer, config.folder)
-        save_checkpoint(fresh, config.out)
+    if machine.first:
+        export(config.model, config.folder, config.out)
     machine.release()
     machine.wait()
     return config.out

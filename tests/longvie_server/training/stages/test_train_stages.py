@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_wan import fill, save_small_wan
+from small_wan import config_for, fill, save_small_wan
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bridge.errors import InvalidValue
-from longvie_server.training.stages import Ablations, Stage, StageConfig, train_stage, train_stages
+from longvie_server.training.stages import Ablations, Stage, train_stage, train_stages
 from longvie_server.training.stages.machine import Machine
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
 
@@ -31,22 +31,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def machine() -> Machine:
     return Machine(device="cpu")
-
-
-def config_for(model: Path, folder: Path, **changes: object) -> StageConfig:
-    settings: dict[str, object] = {
-        "stage": Stage.CONTROL,
-        "model": str(model),
-        "folder": folder,
-        "out": folder / "checkpoint",
-        "scenes": 1,
-        "steps": 2,
-        "warmup": 0,
-        "learning_rate": 1e-3,
-        "ema_decay": 0.5,
-        "log_every": 1,
-    }
-    return StageConfig(**{**settings, **changes})  # type: ignore[arg-type]
 
 
 def test_all_stages_one_after_another(model: Path, machine: Machine, tmp_path: Path) -> None:
