@@ -35,7 +35,7 @@ from .exported import Origin, check_out, export, origin_of
 from .machine import Machine
 from .method import METHOD, Ablations, Stage, choose_trained
 from .objective import flow_error, timestep_weight
-from .plan import StepPlan, draw_plan
+from .plan import StepPlan, draw_plan, own_random, plan_random
 from .samples import Batch, Samples
 from .state import TrainingState, saved_run
 from .watch import Watch
@@ -260,10 +260,10 @@ class _Training:
             InvalidValue: the loss is not finite.
         """
         config, state = self.config, self.state
-        plan = draw_plan(self.method, config.ablations, np.random.default_rng([config.seed, state.step]))
+        plan = draw_plan(self.method, config.ablations, plan_random(config.seed, state.step))
         total = torch.zeros((), device=self.machine.device)
         for part in range(config.accumulate):
-            own = np.random.default_rng([config.seed, state.step, part, self.machine.rank])
+            own = own_random(config.seed, state.step, part, self.machine.rank)
             generator = step_generator(config.seed, state.step * config.accumulate + part, self.machine.rank)
             batch = self.samples.draw(plan, config.batch, own, generator)
             loss = self._loss(plan, batch, generator) / config.accumulate
