@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -86,17 +87,24 @@ class TrainingState:
         Args:
             write: this process does; the others only give their share of what is shared out.
         """
-        tensors: dict[str, Tensor] = {"step": torch.tensor(self.step)}
-        for (name, parameter), average in zip(self.trained.items(), self.ema.shadow_params, strict=True):
-            tensors[_WEIGHTS + name] = _whole(parameter)
-            tensors[_AVERAGE + name] = _whole(average)
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"{_OPTIMIZER}{name}.{key}"] = _whole(value)
         if not write:
+            for _, tensor in self._tensors():
+                if isinstance(tensor, DTensor):
+                    # All have to take part in putting it together, but only one has to keep it.
+                    tensor.full_tensor()
             return
+        tensors = {"step": torch.tensor(self.step), **{name: _whole(tensor) for name, tensor in self._tensors()}}
         partial = self.folder / f"{STATE_FILE}.partial"
         save_file(tensors, partial, metadata={"identity": self._identity, "run": self._run})
         partial.replace(self.folder / STATE_FILE)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights, averages and the optimizer's, by their names in the file, in one order in all processes."""
+        for (name, parameter), average in zip(self.trained.items(), self.ema.shadow_params, strict=True):
+            yield _WEIGHTS + name, parameter
+            yield _AVERAGE + name, average
+            for key, value in sorted(self.optimizer.state[parameter].items()):
+                yield f"{_OPTIMIZER}{name}.{key}", value
 
     def load(self) -> None:
         """Go on from the file, if there is one.
