@@ -54,8 +54,9 @@ class StageConfig:
     Args:
         stage: which.
         model: the checkpoint to begin with, a folder or a name on the Hub.
-        folder: of the run: its state, curves and prepared sequences.
+        folder: of the run: its state and curves.
         out: of the checkpoint that is made.
+        sequences: of the prepared ones, which several trainings may share; None for a folder in the run's.
         data: a folder of recordings and videos (`sequences.find_sources`); None for scenes of the built-in engine.
         scenes, first_seed: how many of these, and the first one's seed.
         clips: of each sequence, at most; None for all, or two of a scene.
@@ -78,6 +79,7 @@ class StageConfig:
     model: str
     folder: Path
     out: Path
+    sequences: Path | None = None
     data: Path | None = None
     scenes: int = 300
     first_seed: int = 0
@@ -127,7 +129,7 @@ def train_stages(config: StageConfig, stages: Sequence[Stage], machine: Machine)
     """Train several stages, each from the one before; return the last one's checkpoint.
 
     Args:
-        config: of the first one; each has a folder of its own below its folder.
+        config: of the first one; each has a folder of its own below its folder, and the sequences are prepared once.
         stages: in their order.
         machine: for all of them.
 
@@ -138,11 +140,12 @@ def train_stages(config: StageConfig, stages: Sequence[Stage], machine: Machine)
     if not stages:
         raise InvalidValue("are all left out", field="stages", remedy="Leave one.")
     each: list[StageConfig] = []
+    sequences = config.folder / "sequences" if config.sequences is None else config.sequences
     for stage in stages:
         folder = config.folder / stage.value
         out = config.out if stage is stages[-1] else folder / "checkpoint"
         model = str(each[-1].out) if each else config.model
-        each.append(replace(config, stage=stage, model=model, folder=folder, out=out))
+        each.append(replace(config, stage=stage, model=model, folder=folder, out=out, sequences=sequences))
     # All of it before the first step: a stage may take weeks.
     for one in each:
         check_out(one.out, one.folder)
@@ -209,7 +212,7 @@ def _prepared(config: StageConfig, machine: Machine, pipeline: LongVie2Pipeline)
     sources = [*training_scenes(config.first_seed, config.scenes)] if config.data is None else find_sources(config.data)
     clips = config.clips or (_SCENE_CLIPS if config.data is None else None)
     height, width = pipeline.defaults.height, pipeline.defaults.width
-    folder = config.folder / "sequences"
+    folder = config.folder / "sequences" if config.sequences is None else config.sequences
     own = sources[machine.rank :: machine.processes]
     for source in track(own, "preparing sequences", disable=not machine.first):
         cached(source, folder, clips=clips, height=height, width=width)

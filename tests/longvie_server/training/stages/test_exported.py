@@ -100,10 +100,9 @@ def test_a_checkpoint_of_another_is_refused_before_a_step(
 def test_a_stage_begins_with_what_the_one_before_became(model: Path, machine: Machine, tmp_path: Path) -> None:
     """The first stage was done, and no more, when its steps were raised."""
     both = [Stage.CONTROL, Stage.FIRST_FRAME]
-    for stage in both:
-        fill(tmp_path / stage.value)
+    fill(tmp_path)
     control, config = tmp_path / "control", config_for(model, tmp_path, steps=1, out=tmp_path / "made")
-    train_stage(config_for(model, control, steps=1), machine)
+    train_stage(config_for(model, control, steps=1, sequences=tmp_path / "sequences"), machine)
     train_stages(config_for(model, tmp_path, steps=2, out=config.out), both, machine)
     # A stage's first average is its beginning: no step of AdamW moves it farther than 1e-3 each.
     assert (weights(config.out) - average(control)).abs().max().item() <= 2.2e-3

@@ -38,9 +38,10 @@ def machine() -> Machine:
 
 
 def test_all_stages_one_after_another(model: Path, machine: Machine, tmp_path: Path) -> None:
-    for stage in Stage:
-        fill(tmp_path / stage.value)
+    fill(tmp_path)
     made = train_stages(config_for(model, tmp_path, out=tmp_path / "made"), list(Stage), machine)
+    # What is prepared is prepared once.
+    assert [folder.parent for folder in tmp_path.rglob("sequences")] == [tmp_path]
     before, after = (load_checkpoint(folder).transformer.state_dict() for folder in (model, made))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert any(name.startswith("control_combine_linears") for name in changed)
