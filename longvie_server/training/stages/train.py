@@ -72,7 +72,7 @@ class StageConfig:
         ablations: what is left out.
 
     Raises:
-        InvalidValue: a number is not positive.
+        InvalidValue: a number is out of its range.
     """
 
     stage: Stage
@@ -99,15 +99,23 @@ class StageConfig:
     ablations: Ablations = field(default_factory=Ablations)
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "steps", "batch", "accumulate", "save_every", "log_every", "sample_every"):
-            if getattr(self, name) < 1:
-                raise InvalidValue(
-                    "must be at least 1", field=name, value=getattr(self, name), remedy="Give a larger number."
-                )
+        counts = ("scenes", "steps", "batch", "accumulate", "save_every", "log_every", "sample_every")
+        for name in (*counts, *(() if self.clips is None else ("clips",))):
+            self._check(name, getattr(self, name) >= 1, "must be at least 1", "Give a larger number.")
+        for name in ("warmup", "seed", "first_seed"):
+            self._check(name, getattr(self, name) >= 0, "must be at least 0", "Give a larger number.")
+        rate = self.learning_rate
+        fits = rate is None or (math.isfinite(rate) and rate > 0)
+        self._check("learning_rate", fits, "must be above 0", "Give one like 1e-5, or leave it out.")
+        self._check("ema_decay", 0 <= self.ema_decay <= 1, "must be in 0 .. 1", "Give one like 0.9999.")
+
+    def _check(self, name: str, fits: bool, problem: str, remedy: str) -> None:
+        if not fits:
+            raise InvalidValue(problem, field=name, value=getattr(self, name), remedy=remedy)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step: warmed up linearly, then constant."""
-        peak = self.learning_rate or METHOD[self.stage].learning_rate
+        peak = METHOD[self.stage].learning_rate if self.learning_rate is None else self.learning_rate
         return peak * min(1.0, (step + 1) / max(1, self.warmup))
 
     def identity(self, machine: Machine) -> dict[str, object]:
@@ -210,7 +218,7 @@ def _prepared(config: StageConfig, machine: Machine, pipeline: LongVie2Pipeline)
     """The sequences at the model's size; each process prepares its share of them first."""
     sources: list[SequenceSource]
     sources = [*training_scenes(config.first_seed, config.scenes)] if config.data is None else find_sources(config.data)
-    clips = config.clips or (_SCENE_CLIPS if config.data is None else None)
+    clips = _SCENE_CLIPS if config.clips is None and config.data is None else config.clips
     height, width = pipeline.defaults.height, pipeline.defaults.width
     folder = config.folder / "sequences" if config.sequences is None else config.sequences
     own = sources[machine.rank :: machine.processes]

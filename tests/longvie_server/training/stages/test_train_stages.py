@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -101,9 +102,19 @@ def test_processes_wait_for_one_that_works_for_hours(machine: Machine) -> None:
     assert machine.accelerator.init_handler.to_kwargs()["timeout"] >= timedelta(hours=6)
 
 
-def test_numbers_that_are_not_positive_are_named(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="accumulate"):
-        config_for(model, tmp_path, accumulate=0)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, 0) for name in ("scenes", "steps", "batch", "accumulate", "clips", "save_every", "log_every")),
+        *((name, -1) for name in ("warmup", "seed", "first_seed")),
+        *(("learning_rate", rate) for rate in (0.0, -1e-4, math.nan, math.inf)),
+        *(("ema_decay", decay) for decay in (-0.1, 1.1, math.nan)),
+    ],
+)
+def test_numbers_out_of_their_range_are_named(model: Path, tmp_path: Path, field: str, value: float) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        config_for(model, tmp_path, **{field: value})
+    assert (caught.value.field, caught.value.value, bool(caught.value.remedy)) == (field, str(value), True)
 
 
 def _command(stage: str, model: Path, folder: Path, *more: str) -> list[str]:
