@@ -42,7 +42,10 @@ def fill(folder: Path, *, scenes: int = 1, clips: int = CLIPS) -> list[ClipSeque
         sequence = ClipSequence(folder / "sequences" / f"{source.key}-{HEIGHT}x{WIDTH}")
         for k in range(clips):
             frames = rgb[80 * k : 80 * k + 81]
-            controls = ControlClip(np.ascontiguousarray(frames[..., 0]), np.ascontiguousarray(frames[..., ::-1]))
+            points = random.random((len(frames), 6, 2), np.float32)
+            controls = ControlClip(
+                np.ascontiguousarray(frames[..., 0]), np.ascontiguousarray(frames[..., ::-1]), points
+            )
             sequence.add(SequenceClip(f"Noise {number}.", frames, controls, ClipTruth()))
         made.append(sequence)
     return made
