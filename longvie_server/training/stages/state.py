@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 from diffusers.training_utils import EMAModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -47,13 +47,20 @@ class SavedRun:
 
 
 def saved_run(folder: Path) -> SavedRun | None:
-    """Return what the training in a folder says of itself; None where there is none yet."""
+    """Return what the training in a folder says of itself; None where there is none yet.
+
+    Raises:
+        InvalidValue: its file is no training's of this version.
+    """
     path = folder / STATE_FILE
     if not path.exists():
         return None
-    with safe_open(path, framework="pt") as file:
-        told = file.metadata()
-        return SavedRun(told.get("run", ""), int(file.get_tensor("step")), json.loads(told["identity"]))
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            return SavedRun(told["run"], int(file.get_tensor("step")), json.loads(told["identity"]))
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise _refusal(path, f"is no training's of this version: {error}") from error
 
 
 class TrainingState:
@@ -110,23 +117,28 @@ class TrainingState:
         """Go on from the file, if there is one.
 
         Raises:
-            InvalidValue: it is another training's.
+            InvalidValue: it is another training's, or its tensors are not this model's.
         """
-        path = self.folder / STATE_FILE
-        if not path.exists():
+        saved, path = saved_run(self.folder), self.folder / STATE_FILE
+        if saved is None:
             return
+        told = json.dumps(saved.identity, sort_keys=True)
+        if told != self._identity:
+            raise InvalidValue(
+                f"holds another training: {told}",
+                field="--folder",
+                value=self._identity,
+                remedy="Give the same settings again, or another folder.",
+            )
         with safe_open(path, framework="pt") as file:
-            told = file.metadata()["identity"]
-            if told != self._identity:
-                raise InvalidValue(
-                    f"holds another training: {told}",
-                    field="--folder",
-                    value=self._identity,
-                    remedy="Give the same settings again, or another folder.",
-                )
-            self._run = file.metadata()["run"]
             keys = set(file.keys())
-            self.step = int(file.get_tensor("step"))
+            for name, parameter in self.trained.items():
+                for key in (_WEIGHTS + name, _AVERAGE + name):
+                    there = file.get_slice(key).get_shape() if key in keys else None
+                    if there != list(parameter.shape):
+                        problem = f"{key} is {there} there, and {list(parameter.shape)} in this model"
+                        raise _refusal(path, "is another model's: " + problem)
+            self.step, self._run = saved.step, saved.run
             self.ema.optimization_step = self.step
             with torch.no_grad():
                 for (name, parameter), average in zip(self.trained.items(), self.ema.shadow_params, strict=True):
@@ -155,6 +167,11 @@ def load_average(module: nn.Module, folder: Path) -> SavedRun:
             if key.startswith(_AVERAGE):
                 own[key.removeprefix(_AVERAGE)].copy_(file.get_tensor(key))
     return saved
+
+
+def _refusal(path: Path, problem: str) -> InvalidValue:
+    remedy = "Give another folder, or remove the file to train anew."
+    return InvalidValue(problem, field="--folder", value=path, remedy=remedy)
 
 
 def _whole(tensor: Tensor) -> Tensor:

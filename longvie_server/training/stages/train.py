@@ -185,9 +185,10 @@ def train_stage(config: StageConfig, machine: Machine) -> Path:
             this one's, or the loss is not finite.
     """
     check_out(config.out, config.folder)
+    sources = _sources(config)
     method = METHOD[config.stage]
     pipeline = load_checkpoint(config.model)
-    sequences = _prepared(config, machine, pipeline)
+    sequences = _prepared(config, sources, machine, pipeline)
     transformer = pipeline.transformer
     choose_trained(transformer, method)
     if method.from_zero and not config.keep_control:
@@ -214,10 +215,20 @@ def train_stage(config: StageConfig, machine: Machine) -> Path:
     return config.out
 
 
-def _prepared(config: StageConfig, machine: Machine, pipeline: LongVie2Pipeline) -> list[ClipSequence]:
+def _sources(config: StageConfig) -> list[SequenceSource]:
+    """What there is to train on, unread as yet."""
+    if config.data is None:
+        return [*training_scenes(config.first_seed, config.scenes)]
+    try:
+        return find_sources(config.data)
+    except InvalidValue as error:
+        raise InvalidValue(error.problem, field="--data", value=error.value, remedy=error.remedy) from error
+
+
+def _prepared(
+    config: StageConfig, sources: Sequence[SequenceSource], machine: Machine, pipeline: LongVie2Pipeline
+) -> list[ClipSequence]:
     """The sequences at the model's size; each process prepares its share of them first."""
-    sources: list[SequenceSource]
-    sources = [*training_scenes(config.first_seed, config.scenes)] if config.data is None else find_sources(config.data)
     clips = _SCENE_CLIPS if config.clips is None and config.data is None else config.clips
     height, width = pipeline.defaults.height, pipeline.defaults.width
     folder = config.folder / "sequences" if config.sequences is None else config.sequences

@@ -88,6 +88,14 @@ def test_another_training_s_folder_is_refused(model: Path, machine: Machine, tmp
         train_stage(config_for(model, tmp_path, ablations=Ablations(controls="dense")), machine)
 
 
+def test_data_that_is_not_there_is_named_before_a_model_is_read(machine: Machine, tmp_path: Path) -> None:
+    asked = config_for(tmp_path / "no model", tmp_path, data=tmp_path / "nothing")
+    for train in (lambda: train_stage(asked, machine), lambda: train_stages(asked, list(Stage), machine)):
+        with pytest.raises(InvalidValue) as caught:
+            train()
+        assert (caught.value.field, caught.value.value) == ("--data", str(tmp_path / "nothing"))
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [({"precision": "fp8"}, "--precision"), ({"device": "tpu"}, "--device"), ({"shard": True}, "--shard")],
