@@ -172,10 +172,21 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(model: Path, tmp_pat
         assert torch.equal(tensor, b[name]), name
 
 
+def _together() -> list[str]:
+    """What starts two processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+
+
 @pytest.mark.slow
-def test_passes_in_bf16_train_weights_in_float32(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_passes_in_bf16_train_weights_in_float32(model: Path, tmp_path: Path, shared: bool) -> None:
     fill(tmp_path)
     command = _command("control", model, tmp_path, "--steps", "2", "--precision", "bf16")
+    if shared:
+        command = [*_together(), *command, "--shard"]
     subprocess.run([sys.executable, *command], env=_environment(), check=True)
     state = load_file(tmp_path / "state.safetensors")
     assert {tensor.dtype for name, tensor in state.items() if name != "step"} == {torch.float32}
@@ -188,12 +199,8 @@ def test_two_processes_that_share_the_weights_out_train_as_two_that_do_not(model
     """The 14 B model's own set-up on a CPU: weights shared out block by block, activations computed twice."""
 
     def train(folder: Path, *more: str) -> dict[str, torch.Tensor]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
         command = _command("history", model, folder, "--checkpointing", *more)
-        subprocess.run([sys.executable, *launch, *command], env=_environment(), check=True)
+        subprocess.run([sys.executable, *_together(), *command], env=_environment(), check=True)
         return load_file(folder / "state.safetensors")
 
     # A seed whose first step redraws the first frame: passes of the model that all processes take together.
