@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -24,6 +25,8 @@ from ...world_model.longvie2.transformer import LongVie2Transformer3DModel
 __all__ = ["PRECISIONS", "Machine"]
 
 PRECISIONS: Final = {"no": torch.float32, "bf16": torch.bfloat16}
+_PATIENCE: Final = timedelta(hours=12)
+"""How long processes wait for one that works alone: its share of the data, a checkpoint. NCCL's own are ten minutes."""
 
 
 class Machine:
@@ -49,7 +52,9 @@ class Machine:
         if device not in ("auto", "cpu"):
             raise InvalidValue("is unknown", field="--device", value=device, remedy="Choose from auto, cpu.")
         cpu = device == "cpu" or not torch.accelerator.is_available()
-        self.accelerator: Any = Accelerator(cpu=cpu, mixed_precision=precision)
+        self.accelerator: Any = Accelerator(
+            cpu=cpu, mixed_precision=precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)]
+        )
         self.shard = shard
         self.dtype = PRECISIONS[precision]
         if shard and self.processes == 1:
@@ -89,7 +94,7 @@ class Machine:
         if not self.shard:
             prepared: nn.Module = self.accelerator.prepare_model(transformer)
             return prepared
-        transformer.to(self.device)
+        # Not moved to the device whole: `fully_shard` moves the block that it is given, and keeps a share of it.
         mesh = init_device_mesh(self.device.type, (self.processes,))
         policy = MixedPrecisionPolicy(param_dtype=self.dtype, reduce_dtype=torch.float32)
         stacks = (transformer.blocks, transformer.control_blocks_dense, transformer.control_blocks_sparse)

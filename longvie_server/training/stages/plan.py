@@ -13,7 +13,7 @@ import numpy as np
 
 from .method import Ablations, Method
 
-__all__ = ["HISTORY_LENGTHS", "StepPlan", "draw_plan"]
+__all__ = ["HISTORY_LENGTHS", "StepPlan", "draw_plan", "own_random", "plan_random"]
 
 HISTORY_LENGTHS: Final = (4, 8, 12, 16)
 """Frames; the VAE makes 1, 2, 3, 4 latents of them."""
@@ -22,6 +22,29 @@ _PASSES: Final = (0.4, 0.3, 0.2, 0.1)
 """Shares of 1, 2, 3 and 4 passes: milder more often."""
 _REDRAWN_FROM: Final = (0.1, 0.5)
 """Noise that a redrawn frame is taken to. Ours."""
+_PLANS, _OWN = 1, 2
+"""What tells the streams of random numbers apart."""
+
+
+def plan_random(seed: int, step: int) -> np.random.Generator:
+    """Return the source of a step's plan, the same in all processes."""
+    return _random(seed, _PLANS, step)
+
+
+def own_random(seed: int, step: int, part: int, rank: int) -> np.random.Generator:
+    """Return the source of what a process draws for itself.
+
+    Args:
+        seed: of the training.
+        step, part: the step, and the pass of it.
+        rank: the process's number.
+    """
+    return _random(seed, _OWN, step, part, rank)
+
+
+def _random(seed: int, *key: int) -> np.random.Generator:
+    # No list of numbers as a seed: numpy pads that with zeros, so that [7, 3] and [7, 3, 0, 0] are one stream.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """From sequences to what a step sees: clips by chance, spoilt as planned, through the very encoders of the sampler.
 
 Everything goes through `LongVie2Pipeline.prepare`, so what is trained on is what a session runs on, history included:
-the last n frames before a clip, its first frame the very last of them.
+the last n frames before a clip, its first frame the very last of them; and for a checkpoint that carries its first
+frame along, the followed points and the session's first frame. A clip without history is a session's first.
 """
 
 from __future__ import annotations
@@ -108,7 +109,14 @@ class Samples:
         before = self._before(sequence, number, clip, plan.history)
         frames = spoil(self._pipeline, before[0], before[1:], text, plan=plan, random=random, generator=generator)
         given = self._pipeline.prepare(
-            ClipInput(image=frames[-1], dense=dense, sparse=controls.sparse, history=frames if plan.history else None),
+            ClipInput(
+                image=frames[-1],
+                dense=dense,
+                sparse=controls.sparse,
+                history=frames if plan.history else None,
+                points=controls.points,
+                anchor=self._anchor(sequence) if plan.history else None,
+            ),
             text=text,
             negative_text=None,
         )
@@ -126,6 +134,12 @@ class Samples:
         rgb, dense, sparse = (np.array(video[ticks]) for video in (source.rgb, controls.dense, controls.sparse))
         return rgb, dense, sparse
 
+    def _anchor(self, sequence: int) -> NDArray[np.uint8]:
+        """What a later clip is told of the session's first frame, as `WorldState.anchor` has it."""
+        first = self._sequences[sequence].clip(0)
+        grey = ablated(first.controls, self._ablations).dense[0]
+        return np.concatenate((first.rgb[0], grey[..., None]), axis=2)
+
     def _text(self, prompt: str) -> Tensor:
         if prompt not in self._texts:
             self._texts[prompt] = self._pipeline.encode_prompt(prompt).cpu()
@@ -142,6 +156,7 @@ def ablated(controls: ControlClip, ablations: Ablations) -> ControlClip:
         dense = stretch_dense(dense)
     if ablations.controls == "sparse":
         dense[...] = GREY
+    points = None if controls.points is None else np.array(controls.points)
     if ablations.controls == "dense":
-        sparse[...] = 0
-    return ControlClip(dense, sparse)
+        sparse[...], points = 0, None
+    return ControlClip(dense, sparse, points)

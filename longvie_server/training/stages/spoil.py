@@ -75,7 +75,8 @@ def redraw(
 ) -> Frames:
     """Return the frames taken to noise of level `sigma` and back by the denoiser, each as a clip of one frame.
 
-    All take the same noise, so that neighbours stay alike.
+    All take the same noise, so that neighbours stay alike. A clip of one frame is that frame, carried along or not: no
+    points are needed.
     """
     each = [
         pipeline.prepare(ClipInput(image=image, dense=dense[None], sparse=sparse[None]), text=text, negative_text=None)

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -27,16 +27,17 @@ from ...evaluation.rows import row_clips
 from ...sequences import ClipSequence, SequenceSource, cached, find_sources
 from ...sequences.scene import training_scenes
 from ...world_model.longvie2 import LongVie2Pipeline
-from ...world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
+from ...world_model.longvie2.checkpoint import load_checkpoint
 from ...world_model.longvie2.world_model import LongVie2WorldModel
 from ..flow import draw_sigma, make_noisy
 from ..run import LOG_FILE, step_generator
+from .exported import Origin, check_out, export, origin_of
 from .machine import Machine
 from .method import METHOD, Ablations, Stage, choose_trained
 from .objective import flow_error, timestep_weight
-from .plan import StepPlan, draw_plan
+from .plan import StepPlan, draw_plan, own_random, plan_random
 from .samples import Batch, Samples
-from .state import TrainingState, load_average
+from .state import TrainingState, saved_run
 from .watch import Watch
 
 __all__ = ["StageConfig", "train_stage", "train_stages"]
@@ -53,8 +54,9 @@ class StageConfig:
     Args:
         stage: which.
         model: the checkpoint to begin with, a folder or a name on the Hub.
-        folder: of the run: its state, curves and prepared sequences.
+        folder: of the run: its state and curves.
         out: of the checkpoint that is made.
+        sequences: of the prepared ones, which several trainings may share; None for a folder in the run's.
         data: a folder of recordings and videos (`sequences.find_sources`); None for scenes of the built-in engine.
         scenes, first_seed: how many of these, and the first one's seed.
         clips: of each sequence, at most; None for all, or two of a scene.
@@ -70,13 +72,14 @@ class StageConfig:
         ablations: what is left out.
 
     Raises:
-        InvalidValue: a number is not positive.
+        InvalidValue: a number is out of its range.
     """
 
     stage: Stage
     model: str
     folder: Path
     out: Path
+    sequences: Path | None = None
     data: Path | None = None
     scenes: int = 300
     first_seed: int = 0
@@ -96,23 +99,32 @@ class StageConfig:
     ablations: Ablations = field(default_factory=Ablations)
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "steps", "batch", "accumulate", "save_every", "log_every", "sample_every"):
-            if getattr(self, name) < 1:
-                raise InvalidValue(
-                    "must be at least 1", field=name, value=getattr(self, name), remedy="Give a larger number."
-                )
+        counts = ("scenes", "steps", "batch", "accumulate", "save_every", "log_every", "sample_every")
+        for name in (*counts, *(() if self.clips is None else ("clips",))):
+            self._check(name, getattr(self, name) >= 1, "must be at least 1", "Give a larger number.")
+        for name in ("warmup", "seed", "first_seed"):
+            self._check(name, getattr(self, name) >= 0, "must be at least 0", "Give a larger number.")
+        rate = self.learning_rate
+        fits = rate is None or (math.isfinite(rate) and rate > 0)
+        self._check("learning_rate", fits, "must be above 0", "Give one like 1e-5, or leave it out.")
+        self._check("ema_decay", 0 <= self.ema_decay <= 1, "must be in 0 .. 1", "Give one like 0.9999.")
+
+    def _check(self, name: str, fits: bool, problem: str, remedy: str) -> None:
+        if not fits:
+            raise InvalidValue(problem, field=name, value=getattr(self, name), remedy=remedy)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step: warmed up linearly, then constant."""
-        peak = self.learning_rate or METHOD[self.stage].learning_rate
+        peak = METHOD[self.stage].learning_rate if self.learning_rate is None else self.learning_rate
         return peak * min(1.0, (step + 1) / max(1, self.warmup))
 
     def identity(self, machine: Machine) -> dict[str, object]:
         """Return what the steps depend on: a run that goes on must have the same."""
-        told = asdict(self)
+        told, began = asdict(self), origin_of(self.model)
         same = ("stage", "model", "scenes", "first_seed", "clips", "batch", "accumulate", "seed", "ablations")
         return {
             **{name: told[name] for name in same},
+            "began": None if began is None else asdict(began),
             "data": None if self.data is None else str(self.data),
             "rates": [self.rate(0), self.rate(self.warmup)],
             "ema_decay": self.ema_decay,
@@ -125,32 +137,58 @@ def train_stages(config: StageConfig, stages: Sequence[Stage], machine: Machine)
     """Train several stages, each from the one before; return the last one's checkpoint.
 
     Args:
-        config: of the first one; each has a folder of its own below its folder.
+        config: of the first one; each has a folder of its own below its folder, and the sequences are prepared once.
         stages: in their order.
         machine: for all of them.
 
     Raises:
-        InvalidValue: there is no stage, or a stage's own.
+        InvalidValue: there is no stage, a stage was begun with another checkpoint of the one before than there will
+            be, or a stage's own.
     """
     if not stages:
         raise InvalidValue("are all left out", field="stages", remedy="Leave one.")
-    model = config.model
+    each: list[StageConfig] = []
+    sequences = config.folder / "sequences" if config.sequences is None else config.sequences
     for stage in stages:
         folder = config.folder / stage.value
         out = config.out if stage is stages[-1] else folder / "checkpoint"
-        model = str(train_stage(replace(config, stage=stage, model=model, folder=folder, out=out), machine))
-    return Path(model)
+        model = str(each[-1].out) if each else config.model
+        each.append(replace(config, stage=stage, model=model, folder=folder, out=out, sequences=sequences))
+    # All of it before the first step: a stage may take weeks.
+    for one in each:
+        check_out(one.out, one.folder)
+    for before, after in pairwise(each):
+        _check_begun(before, after)
+    return [train_stage(one, machine) for one in each][-1]
+
+
+def _check_begun(before: StageConfig, after: StageConfig) -> None:
+    """Raise where a stage was begun with another checkpoint than the one before it will leave."""
+    first, second = saved_run(before.folder), saved_run(after.folder)
+    if second is None:
+        return
+    left = None if first is None else asdict(Origin(first.run, max(first.step, before.steps)))
+    if second.identity.get("began") != left:
+        raise InvalidValue(
+            f"would change the checkpoint that the training in {after.folder} was begun with",
+            field="--steps",
+            value=before.steps,
+            remedy="Give the steps that it was begun with, or remove its folder and those of the stages after it.",
+        )
 
 
 def train_stage(config: StageConfig, machine: Machine) -> Path:
     """Train one stage, or go on with it; return the checkpoint's folder.
 
     Raises:
-        InvalidValue: the data cannot be read, the folder holds another training, or the loss is not finite.
+        InvalidValue: the data cannot be read, the folder holds another training, `out` holds a checkpoint that is not
+            this one's, or the loss is not finite.
     """
+    check_out(config.out, config.folder)
+    sources = _sources(config)
     method = METHOD[config.stage]
     pipeline = load_checkpoint(config.model)
-    sequences = _prepared(config, machine, pipeline)
+    sequences = _prepared(config, sources, machine, pipeline)
     transformer = pipeline.transformer
     choose_trained(transformer, method)
     if method.from_zero and not config.keep_control:
@@ -170,23 +208,30 @@ def train_stage(config: StageConfig, machine: Machine) -> Path:
     needs_history = method.history_share > 0 and config.ablations.history
     samples = Samples(pipeline, sequences, config.ablations, needs_history=needs_history)
     _Training(config, machine, pipeline, model, state, samples).run(sequences[0])
-    if machine.first and not (config.out / "model_index.json").exists():
-        # From the files: what is in memory may be a share of it.
-        fresh = load_checkpoint(config.model)
-        load_average(fresh.transformer, config.folder)
-        save_checkpoint(fresh, config.out)
+    if machine.first:
+        export(config.model, config.folder, config.out)
     machine.release()
     machine.wait()
     return config.out
 
 
-def _prepared(config: StageConfig, machine: Machine, pipeline: LongVie2Pipeline) -> list[ClipSequence]:
+def _sources(config: StageConfig) -> list[SequenceSource]:
+    """What there is to train on, unread as yet."""
+    if config.data is None:
+        return [*training_scenes(config.first_seed, config.scenes)]
+    try:
+        return find_sources(config.data)
+    except InvalidValue as error:
+        raise InvalidValue(error.problem, field="--data", value=error.value, remedy=error.remedy) from error
+
+
+def _prepared(
+    config: StageConfig, sources: Sequence[SequenceSource], machine: Machine, pipeline: LongVie2Pipeline
+) -> list[ClipSequence]:
     """The sequences at the model's size; each process prepares its share of them first."""
-    sources: list[SequenceSource]
-    sources = [*training_scenes(config.first_seed, config.scenes)] if config.data is None else find_sources(config.data)
-    clips = config.clips or (_SCENE_CLIPS if config.data is None else None)
+    clips = _SCENE_CLIPS if config.clips is None and config.data is None else config.clips
     height, width = pipeline.defaults.height, pipeline.defaults.width
-    folder = config.folder / "sequences"
+    folder = config.folder / "sequences" if config.sequences is None else config.sequences
     own = sources[machine.rank :: machine.processes]
     for source in track(own, "preparing sequences", disable=not machine.first):
         cached(source, folder, clips=clips, height=height, width=width)
@@ -237,10 +282,10 @@ class _Training:
             InvalidValue: the loss is not finite.
         """
         config, state = self.config, self.state
-        plan = draw_plan(self.method, config.ablations, np.random.default_rng([config.seed, state.step]))
+        plan = draw_plan(self.method, config.ablations, plan_random(config.seed, state.step))
         total = torch.zeros((), device=self.machine.device)
         for part in range(config.accumulate):
-            own = np.random.default_rng([config.seed, state.step, part, self.machine.rank])
+            own = own_random(config.seed, state.step, part, self.machine.rank)
             generator = step_generator(config.seed, state.step * config.accumulate + part, self.machine.rank)
             batch = self.samples.draw(plan, config.batch, own, generator)
             loss = self._loss(plan, batch, generator) / config.accumulate

@@ -10,6 +10,7 @@ from miniature import MICRO
 
 from longvie_server.sequences import ClipSequence, ClipTruth, SequenceClip
 from longvie_server.sequences.scene import training_scenes
+from longvie_server.training.stages import Stage, StageConfig
 from longvie_server.world_model.interface import ControlClip
 from longvie_server.world_model.longvie2 import build
 from longvie_server.world_model.longvie2.checkpoint import save_checkpoint
@@ -41,7 +42,26 @@ def fill(folder: Path, *, scenes: int = 1, clips: int = CLIPS) -> list[ClipSeque
         sequence = ClipSequence(folder / "sequences" / f"{source.key}-{HEIGHT}x{WIDTH}")
         for k in range(clips):
             frames = rgb[80 * k : 80 * k + 81]
-            controls = ControlClip(np.ascontiguousarray(frames[..., 0]), np.ascontiguousarray(frames[..., ::-1]))
+            points = random.random((len(frames), 6, 2), np.float32)
+            controls = ControlClip(
+                np.ascontiguousarray(frames[..., 0]), np.ascontiguousarray(frames[..., ::-1]), points
+            )
             sequence.add(SequenceClip(f"Noise {number}.", frames, controls, ClipTruth()))
         made.append(sequence)
     return made
+
+
+def config_for(model: Path, folder: Path, **changes: object) -> StageConfig:
+    settings: dict[str, object] = {
+        "stage": Stage.CONTROL,
+        "model": str(model),
+        "folder": folder,
+        "out": folder / "checkpoint",
+        "scenes": 1,
+        "steps": 2,
+        "warmup": 0,
+        "learning_rate": 1e-3,
+        "ema_decay": 0.5,
+        "log_every": 1,
+    }
+    return StageConfig(**{**settings, **changes})  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from longvie_server.training.flow import NoisyClip, draw_sigma
 from longvie_server.training.stages.dense import blur_dense, stretch_dense
 from longvie_server.training.stages.method import METHOD, Ablations, Stage, choose_trained
 from longvie_server.training.stages.objective import flow_error, low_pass, timestep_weight
-from longvie_server.training.stages.plan import StepPlan, draw_plan
+from longvie_server.training.stages.plan import StepPlan, draw_plan, own_random, plan_random
 from longvie_server.world_model.longvie2 import LONGVIE2_14B
 from longvie_server.world_model.longvie2.transformer import LongVie2Transformer3DModel
 
@@ -36,13 +36,29 @@ def test_the_real_model_is_built_and_each_stage_trains_its_part() -> None:
 
 
 def _plans(stage: Stage, ablations: Ablations | None = None, count: int = 8000) -> list[StepPlan]:
-    return [
-        draw_plan(METHOD[stage], ablations or Ablations(), np.random.default_rng([0, step])) for step in range(count)
-    ]
+    return [draw_plan(METHOD[stage], ablations or Ablations(), plan_random(0, step)) for step in range(count)]
 
 
 def _share(plans: list[StepPlan], of: Callable[[StepPlan], bool]) -> float:
     return float(np.mean([of(plan) for plan in plans]))
+
+
+def test_no_two_streams_of_a_training_are_one() -> None:
+    own = [own_random(7, step, part, rank) for step in range(4) for part in range(3) for rank in range(3)]
+    sources = [*own, *(plan_random(7, step) for step in range(4)), plan_random(2**40, 0), plan_random(0, 2**40)]
+    drawn = {source.bytes(16) for source in sources}
+    assert len(drawn) == len(sources)
+    assert plan_random(7, 3).bytes(16) == plan_random(7, 3).bytes(16)
+
+
+def test_which_clips_are_picked_has_nothing_to_do_with_the_plan() -> None:
+    """Of a hundred clips, over many steps, on the first process and pass."""
+    steps = range(4000)
+    chances = np.array([plan_random(0, step).random(6) for step in steps])
+    picks = np.array([own_random(0, step, 0, 0).integers(100, size=3) for step in steps])
+    related = np.corrcoef(chances, picks, rowvar=False)[:6, 6:]
+    # Four deviations of what chance has.
+    assert np.abs(related).max() < 4 / np.sqrt(len(steps))
 
 
 def test_the_first_stage_spoils_dense_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import torch
 from small_wan import HEIGHT, SMALL_WAN, WIDTH, fill
 
 from bridge.errors import InvalidValue
+from bridge.tick import HISTORY_FRAMES
 from longvie_server.sequences import ClipSequence
 from longvie_server.training.stages.method import Ablations
 from longvie_server.training.stages.plan import StepPlan
 from longvie_server.training.stages.samples import Batch, Samples, ablated
 from longvie_server.training.stages.spoil import recode, redraw, spoil
+from longvie_server.world_model.interface import new_state
 from longvie_server.world_model.longvie2 import LongVie2Pipeline, build
 from longvie_server.world_model.longvie2.pipeline import ClipInput
 from longvie_server.world_model.longvie2.vae import encode_video, to_video
+from longvie_server.world_model.longvie2.world_model import LongVie2WorldModel
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,41 @@ def test_a_sample_is_a_session_s_own_clip(
         torch.testing.assert_close(batch.given.history, want.history, rtol=0, atol=0)
     with torch.no_grad():
         torch.testing.assert_close(batch.truth, encode_video(pipeline.vae, to_video(np.array(clip.rgb))))
+
+
+@pytest.mark.parametrize("history", [0, HISTORY_FRAMES])
+def test_a_first_frame_is_carried_along_as_in_a_session(sequences: list[ClipSequence], history: int) -> None:
+    carrying = build(replace(SMALL_WAN, carries_first_frame=True), seed=0)
+    batch = draw(Samples(carrying, sequences, Ablations()), StepPlan(history=history))
+    number = int(batch.names[0][-1])
+    clip, first = sequences[0].clip(number), sequences[0].clip(0)
+    spec = LongVie2WorldModel(carrying, name="small").spec
+    state = new_state(spec, first_frame=np.array(clip.rgb[0]), prompt=clip.prompt, seed=0)
+    if history:
+        state = new_state(spec, first_frame=np.array(first.rgb[0]), prompt=clip.prompt, seed=0)
+        state = state.after_clip(np.array(first.rgb), first.controls.dense[0])
+    asked = ClipInput.of(state, ablated(clip.controls, Ablations()))
+    text = carrying.encode_prompt(clip.prompt)
+    want = carrying.prepare(asked, text=text, negative_text=None)
+    torch.testing.assert_close(batch.given.image_latents, want.image_latents, rtol=0, atol=0)
+    # Neither the points nor the session's first frame make no difference.
+    for missing in ({"points": None}, *([{"anchor": None}] if history else [])):
+        other = carrying.prepare(replace(asked, **missing), text=text, negative_text=None)  # type: ignore[arg-type]
+        assert (want.image_latents - other.image_latents).abs().max() > 1e-3
+
+
+def test_a_clip_of_one_frame_is_that_frame_carried_along_or_not(sequences: list[ClipSequence]) -> None:
+    carrying = build(replace(SMALL_WAN, carries_first_frame=True), seed=0)
+    clip = sequences[0].clip(0)
+    controls = clip.controls
+    assert controls.points is not None
+    one = ClipInput(np.array(clip.rgb[0]), np.array(controls.dense[:1]), np.array(controls.sparse[:1]))
+    text = carrying.encode_prompt("p")
+    plain, carried = (
+        carrying.prepare(asked, text=text, negative_text=None)
+        for asked in (one, replace(one, points=np.array(controls.points[:1])))
+    )
+    torch.testing.assert_close(carried.image_latents, plain.image_latents, rtol=0, atol=1e-5)
 
 
 def test_a_batch_is_its_samples(pipeline: LongVie2Pipeline, sequences: list[ClipSequence]) -> None:
@@ -127,7 +166,9 @@ def test_a_perfect_model_redraws_what_the_vae_keeps(
 def test_what_is_left_out_is_what_the_encoders_paint_for_nothing(sequences: list[ClipSequence]) -> None:
     controls = sequences[0].clip(0).controls
     assert (ablated(controls, Ablations(controls="dense")).sparse == 0).all()
+    assert ablated(controls, Ablations(controls="dense")).points is None
     assert (ablated(controls, Ablations(controls="sparse")).dense == 127).all()
+    np.testing.assert_array_equal(ablated(controls, Ablations(controls="sparse")).points, controls.points)
     ranged = ablated(controls, Ablations(per_clip_range=True)).dense
     assert (ranged.min(), ranged.max()) == (0, 255)
     assert not np.array_equal(ranged, controls.dense)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_wan import fill, save_small_wan
+from small_wan import config_for, fill, save_small_wan
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bridge.errors import InvalidValue
-from longvie_server.training.stages import Ablations, Stage, StageConfig, train_stage, train_stages
+from longvie_server.training.stages import Ablations, Stage, train_stage, train_stages
 from longvie_server.training.stages.machine import Machine
+from longvie_server.training.stages.method import METHOD
+from longvie_server.training.stages.plan import draw_plan, plan_random
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
 
 
@@ -33,26 +38,11 @@ def machine() -> Machine:
     return Machine(device="cpu")
 
 
-def config_for(model: Path, folder: Path, **changes: object) -> StageConfig:
-    settings: dict[str, object] = {
-        "stage": Stage.CONTROL,
-        "model": str(model),
-        "folder": folder,
-        "out": folder / "checkpoint",
-        "scenes": 1,
-        "steps": 2,
-        "warmup": 0,
-        "learning_rate": 1e-3,
-        "ema_decay": 0.5,
-        "log_every": 1,
-    }
-    return StageConfig(**{**settings, **changes})  # type: ignore[arg-type]
-
-
 def test_all_stages_one_after_another(model: Path, machine: Machine, tmp_path: Path) -> None:
-    for stage in Stage:
-        fill(tmp_path / stage.value)
+    fill(tmp_path)
     made = train_stages(config_for(model, tmp_path, out=tmp_path / "made"), list(Stage), machine)
+    # What is prepared is prepared once.
+    assert [folder.parent for folder in tmp_path.rglob("sequences")] == [tmp_path]
     before, after = (load_checkpoint(folder).transformer.state_dict() for folder in (model, made))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert any(name.startswith("control_combine_linears") for name in changed)
@@ -98,6 +88,14 @@ def test_another_training_s_folder_is_refused(model: Path, machine: Machine, tmp
         train_stage(config_for(model, tmp_path, ablations=Ablations(controls="dense")), machine)
 
 
+def test_data_that_is_not_there_is_named_before_a_model_is_read(machine: Machine, tmp_path: Path) -> None:
+    asked = config_for(tmp_path / "no model", tmp_path, data=tmp_path / "nothing")
+    for train in (lambda: train_stage(asked, machine), lambda: train_stages(asked, list(Stage), machine)):
+        with pytest.raises(InvalidValue) as caught:
+            train()
+        assert (caught.value.field, caught.value.value) == ("--data", str(tmp_path / "nothing"))
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [({"precision": "fp8"}, "--precision"), ({"device": "tpu"}, "--device"), ({"shard": True}, "--shard")],
@@ -108,9 +106,23 @@ def test_machines_that_are_not_there_are_named(settings: dict[str, object], fiel
     assert (caught.value.field, bool(caught.value.remedy)) == (field, True)
 
 
-def test_numbers_that_are_not_positive_are_named(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="accumulate"):
-        config_for(model, tmp_path, accumulate=0)
+def test_processes_wait_for_one_that_works_for_hours(machine: Machine) -> None:
+    assert machine.accelerator.init_handler.to_kwargs()["timeout"] >= timedelta(hours=6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, 0) for name in ("scenes", "steps", "batch", "accumulate", "clips", "save_every", "log_every")),
+        *((name, -1) for name in ("warmup", "seed", "first_seed")),
+        *(("learning_rate", rate) for rate in (0.0, -1e-4, math.nan, math.inf)),
+        *(("ema_decay", decay) for decay in (-0.1, 1.1, math.nan)),
+    ],
+)
+def test_numbers_out_of_their_range_are_named(model: Path, tmp_path: Path, field: str, value: float) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        config_for(model, tmp_path, **{field: value})
+    assert (caught.value.field, caught.value.value, bool(caught.value.remedy)) == (field, str(value), True)
 
 
 def _command(stage: str, model: Path, folder: Path, *more: str) -> list[str]:
@@ -160,10 +172,21 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(model: Path, tmp_pat
         assert torch.equal(tensor, b[name]), name
 
 
+def _together() -> list[str]:
+    """What starts two processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+
+
 @pytest.mark.slow
-def test_passes_in_bf16_train_weights_in_float32(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_passes_in_bf16_train_weights_in_float32(model: Path, tmp_path: Path, shared: bool) -> None:
     fill(tmp_path)
     command = _command("control", model, tmp_path, "--steps", "2", "--precision", "bf16")
+    if shared:
+        command = [*_together(), *command, "--shard"]
     subprocess.run([sys.executable, *command], env=_environment(), check=True)
     state = load_file(tmp_path / "state.safetensors")
     assert {tensor.dtype for name, tensor in state.items() if name != "step"} == {torch.float32}
@@ -176,19 +199,19 @@ def test_two_processes_that_share_the_weights_out_train_as_two_that_do_not(model
     """The 14 B model's own set-up on a CPU: weights shared out block by block, activations computed twice."""
 
     def train(folder: Path, *more: str) -> dict[str, torch.Tensor]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
         command = _command("history", model, folder, "--checkpointing", *more)
-        subprocess.run([sys.executable, *launch, *command], env=_environment(), check=True)
+        subprocess.run([sys.executable, *_together(), *command], env=_environment(), check=True)
         return load_file(folder / "state.safetensors")
 
+    # A seed whose first step redraws the first frame: passes of the model that all processes take together.
+    seed = next(
+        seed for seed in count() if draw_plan(METHOD[Stage.HISTORY], Ablations(), plan_random(seed, 0)).redrawn_from
+    )
     for name in ("whole", "shared"):
         fill(tmp_path / name)
-    whole = train(tmp_path / "whole", "--steps", "3")
+    whole = train(tmp_path / "whole", "--steps", "3", "--seed", str(seed))
     # Stopped after a step and gone on with, from a file that knows nothing of shares; a sample after every step.
-    share = ["--shard", "--sample-every", "1"]
+    share = ["--shard", "--sample-every", "1", "--seed", str(seed)]
     train(tmp_path / "shared", "--steps", "1", *share)
     shared = train(tmp_path / "shared", "--steps", "3", *share)
     assert set(whole) == set(shared)
