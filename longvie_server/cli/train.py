@@ -56,7 +56,7 @@ def tiny(
             spoilt_share=spoilt_share,
             rollouts=rollouts,
             # What there is learns in a few steps what it is shown now, and may then be rolled out.
-            rollouts_at=(0.4,) if start is None else (0.25,),
+            rollouts_at=(0.55,) if start is None else (0.25,),
             without_stage_2=without_stage_2,
             without_stage_3=without_stage_3,
             seed=seed,

@@ -115,18 +115,17 @@ class _Pieces:
             rollout = self.rollouts[_draw(generator, len(self.rollouts))]
             number = _draw(generator, len(rollout.latents))
             name, latents, first = rollout.name, rollout.latents[number].float(), rollout.firsts[number]
-            drawn = number > 0 or rollout.late
         else:
             scene = self.scenes[_draw(generator, len(self.scenes))]
             number = _draw(generator, len(scene.clips))
             name, latents = scene.name, scene.clips[number].truth.float()
             latents = latents + config.noise * torch.randn(latents.shape, generator=generator)
-            first, drawn = self.pictures.recoloured(name)[number * CLIP_STRIDE], number > 0
+            first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
         if (name, number, made) not in self._carried:
             stored = self.pictures.store.load(name)
             guess = stored.guess(number, self.pictures.recoloured(name)[0])
-            self._carried[name, number, made] = stored.look_back(number).carry(first, guess, drawn=drawn)
+            self._carried[name, number, made] = stored.look_back(number).carry(first, guess, drawn=number > 0)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         told = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))

@@ -1,11 +1,8 @@
 """What the model makes of its training scenes, run as a session runs it: a clip, then the next from its last frame.
 
 In: a pipeline, a scene store and its latents. Out: one safetensors file per scene, float16: the latents that the model
-generated, and the conditions of the clips as the model found them. Training on these as one more kind of spoilt first
-frame keeps errors from growing from clip to clip; the latents show the decoder what it will be given.
-
-Scenes are two clips long, sessions are not. So every second scene begins *late*: not with its true first frame but with
-what is left of one after minutes, the palette's colours, and with some luck the things that never left the view.
+generated, and the conditions of every later clip as the clip before left them. Training on these as one more kind of
+spoilt first frame keeps errors from growing from clip to clip; the latents show the decoder what it will be given.
 """
 
 from __future__ import annotations
@@ -25,7 +22,6 @@ from torch import Tensor
 from bridge.tick import HISTORY_FRAMES
 
 from ..world_model.longvie2 import LongVie2Pipeline
-from ..world_model.longvie2.carry import CarriedFrame
 from ..world_model.longvie2.sampler import Conditions, denoise, mix_first_latent, set_steps, unified_noise
 from ..world_model.longvie2.vae import MASK_CHANNELS, decode_video, hint_of, to_pixels
 from .latents import (
@@ -43,8 +39,6 @@ from .store import SceneStore, StoredScene
 __all__ = ["Rollout", "roll_out", "roll_out_all", "with_rollout"]
 
 _FIELDS: Final = ("image_head", "carried", "history", "image")
-_KEPT: Final = 0.5
-"""Of a late first frame, the largest share that is as it was; in half of the scenes nothing is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +49,8 @@ class Rollout:
         name: the scene's.
         latents: per clip, (z, frames, h, w), normalised.
         firsts: per clip, (height, width, 3) uint8, the frame that it began with.
-        conditions: per clip, by name: `image_head`, `carried`, `history`, `image` as `ClipLatents` has them, of one
-            variant each. The first clip has none unless the scene began late, and never a history.
+        conditions: per clip from the second on, by name: `image_head`, `carried`, `history`, `image` as `ClipLatents`
+            has them, of one variant each.
     """
 
     name: str
@@ -64,15 +58,10 @@ class Rollout:
     firsts: tuple[NDArray[np.uint8], ...]
     conditions: tuple[dict[str, Tensor], ...]
 
-    @property
-    def late(self) -> bool:
-        """Whether the scene began as a session goes on after minutes."""
-        return bool(self.conditions[0])
-
     def save(self, folder: Path) -> None:
         """Write `<name>.safetensors`."""
         tensors = {f"{n}.latents": value for n, value in enumerate(self.latents)}
-        for number, condition in enumerate(self.conditions):
+        for number, condition in enumerate(self.conditions, start=1):
             tensors.update({f"{number}.{field}": value for field, value in condition.items()})
         tensors = {key: value.to(torch.float16).contiguous() for key, value in tensors.items()}
         tensors.update({f"{n}.first": torch.from_numpy(first.copy()) for n, first in enumerate(self.firsts)})
@@ -84,14 +73,10 @@ class Rollout:
     def load(cls, path: Path) -> Rollout:
         """Read a rollout; its tensors stay float16."""
         with safe_open(path, framework="pt") as file:
-            keys = set(file.keys())
-            clips = sum(key.endswith(".latents") for key in keys)
+            clips = sum(key.endswith(".latents") for key in file.keys())  # noqa: SIM118 - not a dict
             latents = tuple(file.get_tensor(f"{n}.latents") for n in range(clips))
             firsts = tuple(file.get_tensor(f"{n}.first").numpy() for n in range(clips))
-            conditions = tuple(
-                {field: file.get_tensor(f"{n}.{field}") for field in _FIELDS if f"{n}.{field}" in keys}
-                for n in range(clips)
-            )
+            conditions = tuple({f: file.get_tensor(f"{n}.{f}") for f in _FIELDS} for n in range(1, clips))
         return cls(path.stem, latents, firsts, conditions)
 
 
@@ -109,73 +94,49 @@ def roll_out_all(
 
 @torch.no_grad()
 def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScene, *, steps: int) -> Rollout:
-    """Return what the model makes of a scene, from one frame alone; all that is drawn depends on the scene's name.
+    """Return what the model makes of a scene, from its first frame alone; the noise depends on the scene's name.
 
     Args:
         pipeline: the model.
         scene: encoded.
-        stored: the same scene as it was rendered; with an odd seed it begins late.
+        stored: the same scene as it was rendered.
         steps: of denoising.
     """
     text = pipeline.encode_prompt(scene.caption)
     seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
-    late = stored.record.seed % 2 == 1
-    true = recolour(stored)[0]
-    firsts: list[NDArray[np.uint8]] = []
+    firsts = [recolour(stored)[0]]
+    back = [stored.look_back(number) for number in range(len(scene.clips))]
+    guess = [stored.guess(number, firsts[0]) for number in range(len(scene.clips))]
     latents: list[Tensor] = []
     conditions: list[dict[str, Tensor]] = []
-    carried: CarriedFrame | None = None
     for number, clip in enumerate(scene.clips):
-        guess = stored.guess(number, true)
-        if carried is not None:
-            hint = hint_of(pipeline.vae, carried, device=pipeline.vae.device)
-            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(pipeline.vae.device), hint=hint))
-        else:
-            frames = (late_first(stored, true, guess[0]) if late else true)[None]
-        firsts.append(frames[-1])
-        drawn = late or number > 0
-        carried = stored.look_back(number).carry(frames[-1], guess, drawn=drawn)
-        conditions.append(_conditions(pipeline, frames, carried) if drawn else {})
-        given = conditions[-1] or {"carried": clip.carried[:1], "image": clip.image[:1]}
+        if number:
+            device = pipeline.vae.device
+            hint = hint_of(
+                pipeline.vae, back[number - 1].carry(firsts[-1], guess[number - 1], drawn=number > 1), device=device
+            )
+            frames = to_pixels(decode_video(pipeline.vae, latents[-1][None].to(device), hint=hint))
+            firsts.append(frames[-1])
+            conditions.append(
+                {
+                    "image_head": encode_head(pipeline, frames[-1:])[None],
+                    "carried": encode_first(pipeline, back[number].carry(frames[-1], guess[number], drawn=True))[None],
+                    "history": encode_history(pipeline, frames[-HISTORY_FRAMES:])[None],
+                    "image": image_features(pipeline, frames[-1:]),
+                }
+            )
+        given = conditions[-1] if number else {"carried": clip.carried[:1], "image": clip.image[:1]}
         latents.append(_generate(pipeline, clip, given, text, seed, steps))
     return Rollout(scene.name, tuple(latents), tuple(firsts), tuple(conditions))
 
 
-def late_first(stored: StoredScene, first: NDArray[np.uint8], guess: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return what is left of a first frame after minutes, (height, width, 3): the guess, and perhaps what is nearest.
-
-    Args:
-        stored: the scene; how much is left depends on its seed.
-        first: (height, width, 3) uint8, the true frame.
-        guess: (height, width, 3) float32, what its palette paints.
-    """
-    kept = max(0.0, float(np.random.default_rng([stored.record.seed, 23]).uniform(-_KEPT, _KEPT)))
-    dense = np.asarray(stored.dense[0, 0])
-    near = dense < np.quantile(dense, kept)
-    return np.where(near[:, :, None], first, np.clip(np.rint(guess), 0, 255).astype(np.uint8))
-
-
 def with_rollout(scene: SceneLatents, rollout: Rollout) -> SceneLatents:
-    """Return the scene with the rollout's conditions as one more variant, the last, of every clip that has them."""
-    clips = [
-        replace(clip, **{name: torch.cat([getattr(clip, name), value]) for name, value in more.items()})
-        if more
-        else clip
-        for clip, more in zip(scene.clips, rollout.conditions, strict=True)
+    """Return the scene with the rollout's conditions as one more variant, the last, of every later clip."""
+    later = [
+        replace(clip, **{name: torch.cat([getattr(clip, name), more[name]]) for name in _FIELDS})
+        for clip, more in zip(scene.clips[1:], rollout.conditions, strict=True)
     ]
-    return replace(scene, clips=tuple(clips))
-
-
-def _conditions(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8], carried: CarriedFrame) -> dict[str, Tensor]:
-    """Return the conditions of a clip that begins with the last of these frames, one variant each."""
-    conditions = {
-        "image_head": encode_head(pipeline, frames[-1:])[None],
-        "carried": encode_first(pipeline, carried)[None],
-        "image": image_features(pipeline, frames[-1:]),
-    }
-    if len(frames) >= HISTORY_FRAMES:
-        conditions["history"] = encode_history(pipeline, frames[-HISTORY_FRAMES:])[None]
-    return conditions
+    return replace(scene, clips=(scene.clips[0], *later))
 
 
 def _generate(

@@ -84,7 +84,7 @@ class TinyConfig:
     learning_rate: float = 1e-3
     spoilt_share: float = 0.5
     rollouts: int = 150
-    rollouts_at: tuple[float, ...] = (0.4,)
+    rollouts_at: tuple[float, ...] = (0.55,)
     inference_steps: int = 1
     without_stage_2: bool = False
     without_stage_3: bool = False
