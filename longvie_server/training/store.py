@@ -133,7 +133,7 @@ class SceneStore:
         folder = self.folder / name
         if not (folder / _MARK).exists():
             raise InvalidValue(
-                "is not in the cache", field="scene", value=name, remedy="Render it: longvie train scenes."
+                "is not in the cache", field="scene", value=name, remedy="Render it: `longvie train tiny` does."
             )
         record = SceneRecord(**json.loads((folder / _MARK).read_text()))
         planes = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _PLANES}

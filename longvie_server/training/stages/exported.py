@@ -66,13 +66,14 @@ def check_out(out: Path, folder: Path) -> None:
         )
 
 
-def export(model: str, folder: Path, out: Path) -> None:
+def export(model: str, folder: Path, out: Path, *, sees_history: bool) -> None:
     """Write a training's checkpoint, where the one that is there is of another step or half written.
 
     Args:
         model: that the training began with; all that it did not train is taken from there.
         folder: of the training, saved.
         out: of the checkpoint.
+        sees_history: whether it is shown the frames before a clip.
 
     Raises:
         InvalidValue: the folder holds no training.
@@ -83,6 +84,7 @@ def export(model: str, folder: Path, out: Path) -> None:
     # From the files: what is in memory may be a share of it.
     fresh = load_checkpoint(model)
     saved = load_average(fresh.transformer, folder)
+    fresh.register_to_config(sees_history=sees_history)
     out.mkdir(parents=True, exist_ok=True)
     _note(out, Origin(saved.run, None))
     save_checkpoint(fresh, out)

@@ -206,10 +206,13 @@ def train_stage(config: StageConfig, machine: Machine) -> Path:
     state = TrainingState(config.folder, trained, optimizer, ema, config.identity(machine))
     state.load()
     needs_history = method.history_share > 0 and config.ablations.history
+    if method.history_share > 0:
+        # What this stage learns to look at is what it is shown from here on, in samples and in sessions.
+        pipeline.register_to_config(sees_history=config.ablations.history)
     samples = Samples(pipeline, sequences, config.ablations, needs_history=needs_history)
     _Training(config, machine, pipeline, model, state, samples).run(sequences[0])
     if machine.first:
-        export(config.model, config.folder, config.out)
+        export(config.model, config.folder, config.out, sees_history=pipeline.defaults.sees_history)
     machine.release()
     machine.wait()
     return config.out

@@ -15,7 +15,8 @@ from bridge.errors import InvalidValue
 from longvie_server.training.stages import Stage, StageConfig, train_stage, train_stages
 from longvie_server.training.stages.exported import Origin, origin_of
 from longvie_server.training.stages.machine import Machine
-from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
+from longvie_server.training.stages.method import Ablations
+from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save_checkpoint
 
 LAYER = "control_combine_linears.0.weight"
 
@@ -115,3 +116,17 @@ def test_a_stage_begins_with_what_the_one_before_became(model: Path, machine: Ma
     assert caught.value.field == "--steps"
     assert origin_of(control / "checkpoint") == Origin(left.run, 2)
     train_stages(config_for(model, tmp_path, steps=2, out=config.out), both, machine)
+
+
+@pytest.mark.parametrize(("shown", "history"), [(True, False), (False, True)])
+def test_a_checkpoint_is_shown_a_history_where_its_last_stage_was(
+    model: Path, machine: Machine, tmp_path: Path, shown: bool, history: bool
+) -> None:
+    fill(tmp_path)
+    start = load_checkpoint(model)
+    start.register_to_config(sees_history=shown)
+    save_checkpoint(start, tmp_path / "start")
+    config = config_for(
+        tmp_path / "start", tmp_path, stage=Stage.HISTORY, steps=1, ablations=Ablations(history=history)
+    )
+    assert load_checkpoint(train_stage(config, machine)).defaults.sees_history is history
