@@ -45,13 +45,20 @@ class ScenesConfig:
 
 
 def render_scenes(config: ScenesConfig) -> Iterator[str]:
-    """Render what is missing, yielding each scene's name as it is done or found."""
-    seeds = range(*config.seeds)
-    if config.workers <= 1:
-        yield from (_render_one(config, seed) for seed in seeds)
+    """Render what is missing, yielding every scene's name: those that are there first."""
+    store = SceneStore(config.folder)
+    missing = []
+    for seed in range(*config.seeds):
+        name = scene_name(training_family(seed), seed)
+        if name in store:
+            yield name
+        else:
+            missing.append(seed)
+    if config.workers <= 1 or not missing:
+        yield from (_render_one(config, seed) for seed in missing)
         return
     with ProcessPoolExecutor(config.workers) as pool:
-        yield from pool.map(_render_one, [config] * len(seeds), seeds)
+        yield from pool.map(_render_one, [config] * len(missing), missing)
 
 
 def render_scene(scene: Scene, *, first_tick: int, clips: int, height: int, width: int) -> StoredScene:
@@ -78,12 +85,9 @@ def render_scene(scene: Scene, *, first_tick: int, clips: int, height: int, widt
 
 
 def _render_one(config: ScenesConfig, seed: int) -> str:
-    store = SceneStore(config.folder)
-    name = scene_name(training_family(seed), seed)
-    if name not in store:
-        scene = training_scene(seed)
-        # Where in its endless camera path a scene is entered is part of the seed.
-        first_tick = int(np.random.default_rng([seed, 1]).integers(0, 4000))
-        size = {"height": config.height, "width": config.width}
-        store.save(render_scene(scene, first_tick=first_tick, clips=config.clips, **size))
-    return name
+    scene = training_scene(seed)
+    # Where in its endless camera path a scene is entered is part of the seed.
+    first_tick = int(np.random.default_rng([seed, 1]).integers(0, 4000))
+    stored = render_scene(scene, first_tick=first_tick, clips=config.clips, height=config.height, width=config.width)
+    SceneStore(config.folder).save(stored)
+    return stored.record.name

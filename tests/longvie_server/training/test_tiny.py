@@ -186,6 +186,7 @@ def _stops_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: i
 def test_a_making_that_is_stopped_anywhere_ends_with_the_bytes_of_one_that_is_not(
     made: TinyConfig, tmp_path: Path
 ) -> None:
+    (tmp_path / "scenes").symlink_to(made.folder / "scenes")
     parts = replace(made, folder=tmp_path, out=tmp_path / "checkpoint")
     stops: list[tuple[str, object, str, int]] = [
         ("as the weights of the code are written, after its config", safetensors.torch, "save_file", 0),
