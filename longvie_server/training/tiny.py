@@ -154,14 +154,11 @@ def train_tiny(config: TinyConfig) -> Path:
 
 
 def _read_start(folder: Path) -> LongVie2Pipeline:
-    if not folder.is_dir():
-        raise InvalidValue(
-            "there is no such checkpoint folder",
-            field="--start",
-            value=folder,
-            remedy="Check the path for typing errors, or leave it out to begin from nothing.",
-        )
-    start = load_checkpoint(folder)
+    try:
+        start = load_checkpoint(folder)
+    except InvalidValue as error:
+        error.field = "--start"
+        raise
     if not isinstance(start.vae, BlockAutoencoder):
         raise InvalidValue(
             "has a VAE that is not trained here",

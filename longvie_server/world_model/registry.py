@@ -73,10 +73,9 @@ def load_model(
     Raises:
         InvalidValue: no model has this name, or its checkpoint is not there.
     """
-    if name == "fake" or name.startswith(("fake:", "fake,")):
-        return _load_fake(name)
     folder = model_folder(name, environ=environ)
-    assert folder is not None, "all others have weights"
+    if folder is None:
+        return _load_fake(name)
     return _load_longvie2(folder, name=name, device=device, threads=threads, options=options)
 
 

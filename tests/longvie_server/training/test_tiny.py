@@ -147,8 +147,8 @@ def test_scenes_of_a_shared_store_that_were_not_asked_for_are_left_alone(
     ("bad", "told"),
     [
         ({"device": "foo"}, "device: .*no such device.*foo"),
-        ({"start": "missing"}, "--start: there is no such checkpoint folder.*missing"),
-        ({"start": "empty"}, "cannot be read as a checkpoint: .*model_index.json.*empty"),
+        ({"start": "missing"}, "--start: cannot be read as a checkpoint: there is no such folder.*missing"),
+        ({"start": "empty"}, "--start: cannot be read as a checkpoint: .*model_index.json.*empty"),
         ({"start": "wan"}, "--start: has a VAE that is not trained here.*AutoencoderKLWan"),
         ({"learning_rate": float("nan")}, "--learning-rate: must be a finite number above 0"),
         ({"learning_rate": float("inf")}, "--learning-rate: must be a finite number above 0"),

@@ -21,16 +21,6 @@ from longvie_server.world_model.longvie2.checkpoint import load_checkpoint, save
 LAYER = "control_combine_linears.0.weight"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_wan(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def machine() -> Machine:
-    return Machine(device="cpu")
-
-
 @pytest.fixture
 def begun(model: Path, machine: Machine, tmp_path: Path) -> StageConfig:
     """A training of one step."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_wan import config_for, fill, save_small_wan
+from small_wan import config_for, fill
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bridge.errors import InvalidValue
@@ -26,16 +26,6 @@ from longvie_server.training.stages.machine import Machine
 from longvie_server.training.stages.method import METHOD
 from longvie_server.training.stages.plan import draw_plan, plan_random
 from longvie_server.world_model.longvie2.checkpoint import load_checkpoint
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_wan(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def machine() -> Machine:
-    return Machine(device="cpu")
 
 
 def test_all_stages_one_after_another(model: Path, machine: Machine, tmp_path: Path) -> None:
