@@ -21,7 +21,15 @@ from bridge.errors import InvalidValue
 
 from .worker.choice import ModelChoice
 
-__all__ = ["ListenConfig", "ModelConfig", "ServeConfig", "SessionConfig", "check_listening", "load_config"]
+__all__ = [
+    "ListenConfig",
+    "ModelConfig",
+    "ServeConfig",
+    "SessionConfig",
+    "WorkerConfig",
+    "check_listening",
+    "load_config",
+]
 
 
 class ListenConfig(BaseModel):
@@ -57,6 +65,15 @@ class ModelConfig(BaseModel):
         return ModelChoice(**{**self.model_dump(), "threads": self.threads or None})
 
 
+class WorkerConfig(BaseModel):
+    """How long the process that has the model is waited for."""
+
+    load_timeout_s: float = Field(3600.0, gt=0, description="How long loading the model may take, seconds.")
+    quiet_timeout_s: float = Field(
+        3600.0, gt=0, description="A worker that says nothing of a clip for so long is replaced, seconds."
+    )
+
+
 class SessionConfig(BaseModel):
     """What one client may ask for."""
 
@@ -76,6 +93,7 @@ class ServeConfig(BaseSettings):
 
     listen: ListenConfig = Field(default_factory=lambda: ListenConfig.model_validate({}))
     model: ModelConfig = Field(default_factory=lambda: ModelConfig.model_validate({}))
+    worker: WorkerConfig = Field(default_factory=lambda: WorkerConfig.model_validate({}))
     session: SessionConfig = Field(default_factory=lambda: SessionConfig.model_validate({}))
 
     @classmethod

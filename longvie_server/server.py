@@ -78,10 +78,12 @@ class BridgeServer:
         """
         reactor = Reactor(on_error=_log_crash)
         self._conductor = conductor = Conductor(reactor, metrics=self.metrics)
-        model = self._config.model
+        worker = self._config.worker
         self._supervisor = WorkerSupervisor(
-            model.choice,
+            self._config.model.choice,
             on_event=conductor.on_event,
+            load_timeout_s=worker.load_timeout_s,
+            quiet_timeout_s=worker.quiet_timeout_s,
         )
         try:
             self._supervisor.start()

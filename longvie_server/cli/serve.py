@@ -22,7 +22,9 @@ __all__ = ["serve"]
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(help="TOML file with tables listen, model and session.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with tables listen, model, worker and session.")
+    ] = None,
     zeromq: Annotated[str | None, typer.Option(help="ZeroMQ endpoint, tcp://host:port; '' for none.")] = None,
     grpc: Annotated[str | None, typer.Option(help="gRPC host:port; '' for none.")] = None,
     http: Annotated[str | None, typer.Option(help="host:port of /healthz and /metrics.")] = None,
@@ -52,6 +54,10 @@ def serve(
     products: Annotated[str | None, typer.Option(help="full, or float8: 8-bit matrix products, for an H100.")] = None,
     decoder: Annotated[str | None, typer.Option(help="full, or tiny: a small network decodes, for previews.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs that make each clip together.")] = None,
+    load_timeout_s: Annotated[float | None, typer.Option(help="How long loading the model may take, seconds.")] = None,
+    quiet_timeout_s: Annotated[
+        float | None, typer.Option(help="Replace a worker that says nothing of a clip for so long, seconds.")
+    ] = None,
     max_sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     resume_ttl_s: Annotated[float | None, typer.Option(help="How long a lost session is kept, seconds.")] = None,
     record_dir: Annotated[Path | None, typer.Option(help="Keep recordings of sessions that ask for one here.")] = None,
@@ -89,6 +95,7 @@ def serve(
             "decoder": decoder,
             "gpus": gpus,
         },
+        "worker": {"load_timeout_s": load_timeout_s, "quiet_timeout_s": quiet_timeout_s},
         "session": {"max_sessions": max_sessions, "resume_ttl_s": resume_ttl_s, "record_dir": record_dir},
     }
     given = {table: {k: v for k, v in entries.items() if v is not None} for table, entries in flags.items()}

@@ -112,17 +112,19 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The worker's process is gone, unasked.
+    """The worker's process is gone, not because `close` asked for it.
 
     Args:
         job_id: the job that it was on, if any. Jobs that were waiting are lost as well.
         exit_code: of the process; negative is the signal that ended it (POSIX).
         stderr_tail: the last lines that it wrote.
+        quiet_s: it was killed because it had said nothing of its job for so many seconds; None: it ended by itself.
     """
 
     job_id: int | None
     exit_code: int
     stderr_tail: str
+    quiet_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class WorkerSupervisor:
     """A worker that is replaced when it dies.
 
     Args:
-        choice, command, ready_timeout_s, grace_s: of each `Worker`.
+        choice, command, load_timeout_s, quiet_timeout_s, grace_s: of each `Worker`.
         on_event: called with every event, in order, from one thread at a time that is not the caller's. A job whose
             worker died is told of as `Interrupted`, to be submitted again under its own `job_id`.
         policy: how much is tried.
@@ -71,7 +71,8 @@ class WorkerSupervisor:
         *,
         on_event: Callable[[SupervisorEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
-        ready_timeout_s: float = 600.0,
+        load_timeout_s: float = 3600.0,
+        quiet_timeout_s: float = 3600.0,
         grace_s: float = 5.0,
         policy: RestartPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +82,8 @@ class WorkerSupervisor:
                 choice,
                 on_event=self._hear,
                 command=command,
-                ready_timeout_s=ready_timeout_s,
+                load_timeout_s=load_timeout_s,
+                quiet_timeout_s=quiet_timeout_s,
                 grace_s=grace_s,
             )
 
@@ -289,4 +291,9 @@ class WorkerSupervisor:
 def _describe(cause: Died | LoadFailed) -> str:
     if isinstance(cause, LoadFailed):
         return str(cause.error)
-    return f"exit code {cause.exit_code}: {cause.stderr_tail or 'no last words'}"
+    how = (
+        f"exit code {cause.exit_code}"
+        if cause.quiet_s is None
+        else f"killed, having said nothing for {cause.quiet_s:g} s"
+    )
+    return f"{how}: {cause.stderr_tail or 'no last words'}"

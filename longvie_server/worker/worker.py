@@ -15,6 +15,7 @@ from bridge.errors import BridgeError, OutOfOrder, ServerBusy, WorldModelFailed
 
 from ..world_model.interface import ModelSpec
 from .choice import ModelChoice
+from .deadline import Deadline
 from .events import Cancelled, Died, Done, Failed, Frames, LoadFailed, Painted, Progress, Ready, WorkerEvent
 from .job import ClipJob, PaintJob
 from .messages import CancelClip, Close, FramesWritten, Message, PaintAhead, PlanesAt, PlanesAttached, RunClip
@@ -36,7 +37,8 @@ class Worker:
         on_event: called with every event, in order, from one thread that is not the caller's. It should be quick: while
             it runs nothing is read from the worker.
         command: what is run; the choice is added to it, as flags.
-        ready_timeout_s: how long loading the model may take.
+        load_timeout_s: how long loading the model may take.
+        quiet_timeout_s: a process that is making a clip and has said nothing for so long hangs, and is killed.
         grace_s: how long `close` waits before it kills.
     """
 
@@ -46,17 +48,20 @@ class Worker:
         *,
         on_event: Callable[[WorkerEvent], None],
         command: Sequence[str] = WORKER_COMMAND,
-        ready_timeout_s: float = 600.0,
+        load_timeout_s: float = 3600.0,
+        quiet_timeout_s: float = 3600.0,
         grace_s: float = 5.0,
     ) -> None:
         self._choice = choice
         self._command = [*command, *choice.flags]
         self._on_event = on_event
-        self._ready_timeout_s = ready_timeout_s
+        self._load_timeout_s = load_timeout_s
+        self._quiet_timeout_s = quiet_timeout_s
         self._grace_s = grace_s
         # Guards all that follows; never held while `on_event` runs.
         self._lock = threading.Condition()
         self._process: ChildProcess | None = None
+        self._deadline: Deadline | None = None
         self._listener: threading.Thread | None = None
         self._planes: SharedPlanes | None = None
         self._spec: ModelSpec | None = None
@@ -68,6 +73,7 @@ class Worker:
         self._painted_ahead: int | None = None
         self._cancelled: list[int] = []
         self._load_error: BridgeError | None = None
+        self._hung = False
         self._closing = False
         self._end: LoadFailed | Died | None = None
         self._gone = False
@@ -105,9 +111,12 @@ class Worker:
         with self._lock:
             if self._process is not None or self._closing:
                 raise OutOfOrder("a worker is started once", field="worker.start", remedy="Make another Worker.")
-            self._process = ChildProcess(self._command, threads=self._choice.threads)
+            process = ChildProcess(self._command, threads=self._choice.threads)
+            deadline = Deadline(lambda: self._stop_waiting(process))
+            deadline.put(self._load_timeout_s)
+            self._process, self._deadline = process, deadline
             self._listener = threading.Thread(
-                target=self._listen, args=(self._process,), name="worker-events", daemon=True
+                target=self._listen, args=(process, deadline), name="worker-events", daemon=True
             )
             self._listener.start()
 
@@ -240,35 +249,47 @@ class Worker:
         self._geometry_read, self._painted_ahead = False, None
         process.send(_order(job))
         self._running = job.job_id
+        self._put_off()
 
-    def _listen(self, process: ChildProcess) -> None:
-        deadline = threading.Timer(self._ready_timeout_s, self._stop_loading, args=(process,))
-        deadline.daemon = True
-        deadline.start()
+    def _put_off(self) -> None:
+        """Give a process that makes a clip time for its next word, with the lock held; an idle one any time."""
+        if self._deadline is not None and self._ready:
+            self._deadline.put(None if self._running is None else self._quiet_timeout_s)
+
+    def _listen(self, process: ChildProcess, deadline: Deadline) -> None:
         try:
             while (message := process.receive()) is not None:
-                if isinstance(message, PlanesAttached):
-                    deadline.cancel()
                 self._handle(process, message)
+                with self._lock:
+                    self._put_off()
         except BridgeError as error:
             process.kill()
             with self._lock:
                 self._load_error = None if self._ready else error
             _log.error("worker %d: %s", process.pid, error)
         finally:
-            deadline.cancel()
+            deadline.close()
             self._finish(process.reap(grace_s=self._grace_s), process.stderr_tail)
 
-    def _stop_loading(self, process: ChildProcess) -> None:
+    def _stop_waiting(self, process: ChildProcess) -> None:
+        """End a process that takes too long, at the deadline."""
         with self._lock:
-            if self._ready or self._load_error is not None:
-                return
-            self._load_error = WorldModelFailed(
-                f"the model was not loaded within {self._ready_timeout_s:g} s",
-                field="model",
-                value=self._choice.name,
-                remedy="Allow more time, or look at the worker's log for what it waits on.",
-            )
+            if self._ready:
+                if self._running is None:
+                    return
+                self._hung = True
+                _log.error(
+                    "worker %d has said nothing for %g s of a clip and is killed (worker.quiet_timeout_s)",
+                    process.pid,
+                    self._quiet_timeout_s,
+                )
+            elif self._load_error is None:
+                self._load_error = WorldModelFailed(
+                    f"the model was not loaded within {self._load_timeout_s:g} s",
+                    field="model",
+                    value=self._choice.name,
+                    remedy="Allow more time (worker.load_timeout_s), or look at the worker's log for what it waits on.",
+                )
         process.kill()
 
     def _handle(self, process: ChildProcess, message: Message) -> None:
@@ -317,7 +338,7 @@ class Worker:
             if self._load_error is not None:
                 self._end = LoadFailed(self._load_error)
             else:
-                self._end = Died(self._running, exit_code, stderr_tail)
+                self._end = Died(self._running, exit_code, stderr_tail, self._quiet_timeout_s if self._hung else None)
             self._gone = True
             self._waiting.clear()
             if self._planes is not None:

@@ -61,6 +61,32 @@ def test_a_clip_that_was_killed_halfway_is_made_again_with_the_same_bytes(tmp_pa
     assert shared_blocks(os.getpid()) == []
 
 
+def test_a_worker_that_hangs_is_killed_and_its_clip_made_again_with_the_same_bytes(tmp_path: Path) -> None:
+    mailbox = Mailbox()
+    job = make_job(5, prompt=f"hang-once {tmp_path / 'mark'}")
+    with supervise(mailbox, quiet_timeout_s=1.0) as supervisor:
+        supervisor.submit(job)
+        assert mailbox.until(Interrupted).job_id == 5
+        cause = mailbox.until(Restarting).cause
+        assert isinstance(cause, Died)
+        assert (cause.job_id, cause.quiet_s) == (5, 1.0)
+        supervisor.submit(job)
+        assert mailbox.until(Done).job_id == 5
+    assert np.array_equal(mailbox.frames(5), expected_frames(job))
+
+
+def test_a_clip_that_hangs_every_worker_fails_and_says_that_it_did() -> None:
+    mailbox = Mailbox()
+    poison = make_job(1, prompt="hang")
+    with supervise(mailbox, quiet_timeout_s=0.5) as supervisor:
+        for _ in range(2):
+            supervisor.submit(poison)
+            mailbox.until(Restarting)
+        supervisor.submit(poison)
+        problem = mailbox.until(Failed).error.problem
+    assert "3 workers in a row died on this clip; the last: killed, having said nothing for 0.5 s" in problem
+
+
 def test_a_job_that_kills_three_workers_fails_and_the_next_one_runs() -> None:
     mailbox = Mailbox()
     poison = make_job(1, prompt="die")

@@ -266,7 +266,7 @@ def test_a_crash_while_loading_and_a_load_without_end_are_told() -> None:
         worker.wait_ready()
     assert mailbox.until(Died).exit_code == 11
     with (
-        scripted(mailbox, "never", ready_timeout_s=0.01) as worker,
+        scripted(mailbox, "never", load_timeout_s=0.01) as worker,
         pytest.raises(WorldModelFailed, match=r"not loaded within 0\.01 s"),
     ):
         worker.wait_ready()
