@@ -19,6 +19,7 @@ __all__ = [
     "EVALUATION_FAMILIES",
     "FAMILIES",
     "TRAINING_FAMILIES",
+    "evaluation_family",
     "evaluation_scene",
     "make_scene",
     "training_family",
@@ -77,10 +78,15 @@ def training_scene(seed: int) -> Scene:
     return make_scene(training_family(seed), seed)
 
 
+def evaluation_family(number: int) -> str:
+    """Return the family of an evaluation scene: numbers go through the evaluation families in turn."""
+    return EVALUATION_FAMILIES[number % len(EVALUATION_FAMILIES)]
+
+
 def evaluation_scene(number: int) -> Scene:
-    """Return a scene to judge on; numbers go through the evaluation families in turn.
+    """Return a scene to judge on: the number also picks the family.
 
     Raises:
         InvalidValue: the number is negative.
     """
-    return make_scene(EVALUATION_FAMILIES[number % len(EVALUATION_FAMILIES)], number)
+    return make_scene(evaluation_family(number), number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .find import find_sources
-from .sequence import ClipSequence, SequenceClip, SequenceSource, cached
+from .sequence import ClipSequence, SequenceClip, SequenceSource, cache_folder, cached
 from .truth import ClipTruth
 
-__all__ = ["ClipSequence", "ClipTruth", "SequenceClip", "SequenceSource", "cached", "find_sources"]
+__all__ = ["ClipSequence", "ClipTruth", "SequenceClip", "SequenceSource", "cache_folder", "cached", "find_sources"]

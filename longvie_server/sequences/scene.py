@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 
 from bridge.tick import CLIP_STRIDE
-from engine_plugins.builtin import Renderer, Scene, capture_clip, evaluation_scene, training_scene
+from engine_plugins.builtin import Renderer, Scene, capture_clip, evaluation_family, make_scene, training_family
 
 from ..control.clip_geometry import ClipGeometry
 from ..control.dense import measure_depth_range
@@ -36,15 +36,20 @@ class SceneSource:
     number: int
     held_out: bool
 
+    @property
+    def family(self) -> str:
+        """The scene's, known before it is built."""
+        return evaluation_family(self.number) if self.held_out else training_family(self.number)
+
     @cached_property
     def scene(self) -> Scene:
-        """The scene itself."""
-        return evaluation_scene(self.number) if self.held_out else training_scene(self.number)
+        """The scene itself, built when it is first asked for."""
+        return make_scene(self.family, self.number)
 
     @property
     def key(self) -> str:
         """Family and seed."""
-        return f"{self.scene.family}-{self.scene.seed:08d}"
+        return f"{self.family}-{self.number:08d}"
 
     @property
     def first_tick(self) -> int:

@@ -23,7 +23,7 @@ from bridge.tick import CLIP_TICKS
 from ..world_model.interface import ControlClip
 from .truth import ClipTruth
 
-__all__ = ["ClipSequence", "SequenceClip", "SequenceSource", "cached", "clips_of"]
+__all__ = ["ClipSequence", "SequenceClip", "SequenceSource", "cache_folder", "cached", "clips_of"]
 
 _MARK: Final = "clip.json"
 _PLANES: Final = ("rgb", "dense", "sparse")
@@ -142,6 +142,11 @@ def _mapped(path: Path) -> NDArray[Any]:
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
+def cache_folder(source: SequenceSource, folder: Path, *, height: int, width: int) -> Path:
+    """Return where in a cache a source's clips of a size are kept."""
+    return folder / f"{source.key}-{height}x{width}"
+
+
 def cached(
     source: SequenceSource,
     folder: Path,
@@ -167,7 +172,7 @@ def cached(
     wanted = length if clips is None else clips if length is None else min(clips, length)
     if wanted is None:
         raise InvalidValue("is needed where there is no end", field="clips", value=clips, remedy="Give a number.")
-    sequence = ClipSequence(folder / f"{source.key}-{height}x{width}", most=wanted)
+    sequence = ClipSequence(cache_folder(source, folder, height=height, width=width), most=wanted)
     there = len(sequence)
     if there < wanted:
         for clip in islice(source.clips(height=height, width=width, first=there), wanted - there):

@@ -24,6 +24,7 @@ from .muon import Muon
 from .pictures import Pictures, Window, decode_pictures, measure, picture_loss
 from .rollout import Rollout
 from .run import Run, Schedule, step_generator
+from .scenes import TrainingScene
 
 __all__ = ["DecoderConfig", "train_decoder"]
 
@@ -33,7 +34,7 @@ class DecoderConfig:
     """One training of the decoder.
 
     Args:
-        scenes, latents: the store, and its scenes encoded.
+        scenes, latents: the folder of rendered scenes, and of those that are trained on, encoded.
         rollouts: the folder of rollouts of these scenes, or None.
         folder: of the run.
         rollout_share: of the pieces whose latents a denoiser made, where there are rollouts.
@@ -120,12 +121,12 @@ class _Pieces:
             number = _draw(generator, len(scene.clips))
             name, latents = scene.name, scene.clips[number].truth.float()
             latents = latents + config.noise * torch.randn(latents.shape, generator=generator)
-            first = self.pictures.recoloured(name)[number * CLIP_STRIDE]
+            first = self.pictures.frames(name)[number * CLIP_STRIDE]
         window = Window.draw(latents.shape[1:], config.long_crop, config.short_frames, generator)
         if (name, number, made) not in self._carried:
-            stored = self.pictures.store.load(name)
-            guess = stored.guess(number, self.pictures.recoloured(name)[0])
-            self._carried[name, number, made] = stored.look_back(number).carry(first, guess, drawn=number > 0)
+            rendered = TrainingScene(self.config.scenes, name)
+            guess = rendered.guess(number, self.pictures.frames(name)[0])
+            self._carried[name, number, made] = rendered.look_back(number).carry(first, guess, drawn=number > 0)
         carried, scale = self._carried[name, number, made], self.pictures.scale
         bare = float(torch.rand((), generator=generator)) < config.bare_share
         told = CarriedFrame(window.of_video(carried.video, scale), window.of_video(carried.known, scale))

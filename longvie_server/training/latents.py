@@ -1,13 +1,13 @@
 """Scenes as latents: all that the denoiser is trained on, encoded once.
 
-In: a scene store, and a pipeline whose VAE is trained. Out: one safetensors file per scene, float16. What the VAE makes
-of a frame and the zeros behind it soon stops changing, so only its first `HEAD` latent frames are kept.
+In: rendered scenes, and a pipeline whose VAE is trained. Out: one safetensors file per scene, float16. What the VAE
+makes of a frame and the zeros behind it soon stops changing, so only its first `HEAD` latent frames are kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,7 @@ from ..world_model.longvie2.vae import (
     to_video,
 )
 from .degrade import Recode, degrade
-from .store import SceneStore, StoredScene
+from .scenes import TrainingScene
 
 __all__ = [
     "HEAD",
@@ -45,10 +45,9 @@ __all__ = [
     "encode_head",
     "encode_history",
     "encode_scene",
-    "encode_store",
+    "encode_scenes",
     "expand_head",
     "image_features",
-    "recolour",
     "without_controls",
 ]
 
@@ -123,26 +122,27 @@ class SceneLatents:
         return cls(path.stem, header["caption"], clips)
 
 
-def encode_store(pipeline: LongVie2Pipeline, store: SceneStore, folder: Path, names: list[str]) -> Iterator[str]:
-    """Encode the scenes that are not encoded yet, yielding every name; several processes may share the names."""
+def encode_scenes(pipeline: LongVie2Pipeline, scenes: Iterable[TrainingScene], folder: Path) -> Iterator[str]:
+    """Encode the scenes that are not encoded yet, yielding every name; several processes may share them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if not (folder / f"{name}.safetensors").exists():
-            encode_scene(pipeline, store.load(name)).save(folder)
-        yield name
+    for scene in scenes:
+        if not (folder / f"{scene.name}.safetensors").exists():
+            encode_scene(pipeline, scene).save(folder)
+        yield scene.name
 
 
 @torch.no_grad()
-def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents:
-    """Return a scene's latents; its colours, and how its first frames are spoilt, depend on its seed alone."""
+def encode_scene(pipeline: LongVie2Pipeline, scene: TrainingScene) -> SceneLatents:
+    """Return a scene's latents; its colours, and how its first frames are spoilt, depend on its name alone."""
     clips = []
-    rgb = recolour(scene)
-    for number in range(scene.record.clips):
-        random = np.random.default_rng([scene.record.seed, number])
+    rgb = scene.frames()
+    for number in range(scene.clips):
+        random = np.random.default_rng([scene.seed, number])
         truth = rgb[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
         before = rgb[: number * CLIP_STRIDE + 1][-HISTORY_FRAMES if number else -1 :]
         variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
-        videos = [_encode(pipeline, v) for v in (truth, scene.dense[number], scene.sparse[number])]
+        dense, sparse = (np.asarray(v) for v in (scene.controls(number).dense, scene.controls(number).sparse))
+        videos = [_encode(pipeline, v) for v in (truth, dense, sparse)]
         back, guess = scene.look_back(number), scene.guess(number, rgb[0])
         # The last three frames of a history never enter the VAE.
         past = [encode_history(pipeline, v) for v in variants] if number else None
@@ -155,13 +155,13 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: StoredScene) -> SceneLatents
                 carried=torch.stack(
                     [encode_first(pipeline, back.carry(v[-1], guess, drawn=number > 0)) for v in variants]
                 ),
-                dense_head=encode_head(pipeline, scene.dense[number][:1]),
-                sparse_head=encode_head(pipeline, scene.sparse[number][:1]),
+                dense_head=encode_head(pipeline, dense[:1]),
+                sparse_head=encode_head(pipeline, sparse[:1]),
                 image=torch.cat([image_features(pipeline, v[-1:]) for v in variants]),
                 history=None if past is None else torch.stack(past),
             )
         )
-    return SceneLatents(scene.record.name, scene.record.caption, tuple(clips))
+    return SceneLatents(scene.name, scene.caption, tuple(clips))
 
 
 @torch.no_grad()
@@ -180,21 +180,6 @@ def without_controls(pipeline: LongVie2Pipeline, *, height: int, width: int, fra
 def expand_head(head: Tensor, frames: int) -> Tensor:
     """Return (z, frames, h, w): the head, its last latent frame held to the end."""
     return torch.cat([head, head[:, -1:].expand(-1, frames - head.shape[1], -1, -1)], dim=1)
-
-
-def recolour(scene: StoredScene) -> NDArray[np.uint8]:
-    """Return the scene's pictures, half of the scenes in other colours than their family has.
-
-    Channels change places and saturation changes: what a thing looks like then has to come from the first frame.
-    """
-    random = np.random.default_rng([scene.record.seed, 17])
-    if random.random() < 0.5:
-        return np.asarray(scene.rgb)
-    luma = np.broadcast_to(np.array([0.299, 0.587, 0.114], np.float32), (3, 3))
-    saturation = random.uniform(0.5, 1.15)
-    mix = saturation * np.eye(3, dtype=np.float32)[random.permutation(3)] + (1 - saturation) * luma
-    mix = mix * random.uniform(0.8, 1.05, size=(3, 1))
-    return np.clip(scene.rgb.astype(np.float32) @ mix.T.astype(np.float32), 0, 255).astype(np.uint8)
 
 
 @torch.no_grad()

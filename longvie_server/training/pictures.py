@@ -1,6 +1,6 @@
 """Pieces of pictures that a training looks at, and how wrong they are.
 
-In: a scene store; latents. Out: the piece of video that latents should decode to, what they do decode to, and a loss.
+In: rendered scenes; latents. Out: the piece of video that latents should decode to, what they do decode to, and a loss.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from torch import Tensor
 from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
 from ..world_model.longvie2.vae import VideoVae, decode_chunks, denormalise, to_video
-from .latents import recolour
-from .store import SceneStore
+from .scenes import TrainingScene
 
 __all__ = ["Pictures", "Window", "band_error", "contrast_error", "decode_pictures", "measure", "picture_loss"]
 
@@ -73,19 +72,19 @@ class Pictures:
     """The pictures that scenes were encoded from, kept in memory once seen."""
 
     def __init__(self, scenes: Path, scale: int) -> None:
-        self.store = SceneStore(scenes)
+        self.scenes = scenes
         self.scale = scale
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def seen(self, name: str, number: int, window: Window) -> Tensor:
         """Return a piece of a scene's clip, (1, 3, time, height, width) in -1..1."""
-        clip = self.recoloured(name)[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+        clip = self.frames(name)[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
         return to_video(window.of_video(clip, self.scale))
 
-    def recoloured(self, name: str) -> NDArray[np.uint8]:
+    def frames(self, name: str) -> NDArray[np.uint8]:
         """Return a scene's frames as the denoiser sees them, (time, height, width, 3)."""
         if name not in self._kept:
-            self._kept[name] = recolour(self.store.load(name))
+            self._kept[name] = TrainingScene(self.scenes, name).frames()
         return self._kept[name]
 
 

@@ -1,13 +1,13 @@
 """What the model makes of its training scenes, run as a session runs it: a clip, then the next from its last frame.
 
-In: a pipeline, a scene store and its latents. Out: one safetensors file per scene, float16: the latents that the model
-generated, and the conditions of every later clip as the clip before left them. Training on these as one more kind of
-spoilt first frame keeps errors from growing from clip to clip; the latents show the decoder what it will be given.
+In: a pipeline, rendered scenes and their latents. Out: one safetensors file per scene, float16: the latents that the
+model generated, and the conditions of every later clip as the clip before left them. Training on these as one more kind
+of spoilt first frame keeps errors from growing from clip to clip; the latents show the decoder what it will be given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -32,9 +32,8 @@ from .latents import (
     encode_history,
     expand_head,
     image_features,
-    recolour,
 )
-from .store import SceneStore, StoredScene
+from .scenes import TrainingScene
 
 __all__ = ["Rollout", "roll_out", "roll_out_all", "with_rollout"]
 
@@ -81,32 +80,31 @@ class Rollout:
 
 
 def roll_out_all(
-    pipeline: LongVie2Pipeline, store: SceneStore, latents: Path, folder: Path, names: Sequence[str], *, steps: int
+    pipeline: LongVie2Pipeline, scenes: Iterable[TrainingScene], latents: Path, folder: Path, *, steps: int
 ) -> Iterator[str]:
-    """Roll out the scenes that were not yet, yielding every name; several processes may share the names."""
+    """Roll out the scenes that were not yet, yielding every name; several processes may share them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if not (folder / f"{name}.safetensors").exists():
-            scene = SceneLatents.load(latents / f"{name}.safetensors")
-            roll_out(pipeline, scene, store.load(name), steps=steps).save(folder)
-        yield name
+    for rendered in scenes:
+        if not (folder / f"{rendered.name}.safetensors").exists():
+            scene = SceneLatents.load(latents / f"{rendered.name}.safetensors")
+            roll_out(pipeline, scene, rendered, steps=steps).save(folder)
+        yield rendered.name
 
 
 @torch.no_grad()
-def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScene, *, steps: int) -> Rollout:
+def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, rendered: TrainingScene, *, steps: int) -> Rollout:
     """Return what the model makes of a scene, from its first frame alone; the noise depends on the scene's name.
 
     Args:
         pipeline: the model.
         scene: encoded.
-        stored: the same scene as it was rendered.
+        rendered: the same scene as it was rendered.
         steps: of denoising.
     """
     text = pipeline.encode_prompt(scene.caption)
-    seed = sum(ord(letter) * 31**place for place, letter in enumerate(scene.name)) % 2**31
-    firsts = [recolour(stored)[0]]
-    back = [stored.look_back(number) for number in range(len(scene.clips))]
-    guess = [stored.guess(number, firsts[0]) for number in range(len(scene.clips))]
+    firsts = [rendered.frames()[0]]
+    back = [rendered.look_back(number) for number in range(len(scene.clips))]
+    guess = [rendered.guess(number, firsts[0]) for number in range(len(scene.clips))]
     latents: list[Tensor] = []
     conditions: list[dict[str, Tensor]] = []
     for number, clip in enumerate(scene.clips):
@@ -126,7 +124,7 @@ def roll_out(pipeline: LongVie2Pipeline, scene: SceneLatents, stored: StoredScen
                 }
             )
         given = conditions[-1] if number else {"carried": clip.carried[:1], "image": clip.image[:1]}
-        latents.append(_generate(pipeline, clip, given, text, seed, steps))
+        latents.append(_generate(pipeline, clip, given, text, rendered.seed, steps))
     return Rollout(scene.name, tuple(latents), tuple(firsts), tuple(conditions))
 
 

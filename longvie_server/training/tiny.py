@@ -10,6 +10,7 @@ Law: a folder holds one making, of the settings that it was begun with (`setting
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +26,11 @@ from ..world_model.longvie2.checkpoint import load_checkpoint
 from ..world_model.registry import torch_device
 from .decoder import DecoderConfig, train_decoder
 from .export import export, load_average, pixel_metric
-from .latents import encode_store
+from .latents import encode_scenes
 from .rollout import roll_out_all
 from .run import STATE_FILE
-from .scenes import ScenesConfig, render_scenes
+from .scenes import ScenesConfig, TrainingScene, render_scenes
 from .settings import keep_settings, weights_digest
-from .store import SceneStore
 from .vae import measure_code
 from .world import WorldConfig, train_world
 
@@ -131,12 +131,12 @@ def train_tiny(config: TinyConfig) -> Path:
         width=fresh.width,
         workers=config.workers,
     )
-    # The store may be shared with other folders, and hold more.
+    # The folder may be shared with other trainings, and hold more.
     names = sorted(track(render_scenes(job), "rendering scenes", total=config.scenes))
+    scenes = [TrainingScene(job.folder, name) for name in names]
 
-    pipeline = _with_vae(config, names)
-    store = SceneStore(folder / "scenes")
-    for _ in track(encode_store(pipeline, store, folder / "latents", names), "encoding scenes", total=len(names)):
+    pipeline = _with_vae(config, scenes)
+    for _ in track(encode_scenes(pipeline, scenes, folder / "latents"), "encoding scenes", total=len(scenes)):
         pass
 
     world = _train_world(config, pipeline).folder
@@ -217,21 +217,20 @@ def _roll_out(config: TinyConfig, pipeline: LongVie2Pipeline, name: str, run: Pa
     roller.register_modules(vae=pipeline.vae)
     if (run / STATE_FILE).exists():
         load_average(roller.transformer, run)
-    store = SceneStore(config.folder / "scenes")
-    made = roll_out_all(roller, store, latents, folder, picked, steps=config.inference_steps)
+    scenes = [TrainingScene(config.folder / "scenes", name) for name in picked]
+    made = roll_out_all(roller, scenes, latents, folder, steps=config.inference_steps)
     for _ in track(made, "rolling out", total=len(picked)):
         pass
     return folder
 
 
-def _with_vae(config: TinyConfig, names: list[str]) -> LongVie2Pipeline:
+def _with_vae(config: TinyConfig, scenes: Sequence[TrainingScene]) -> LongVie2Pipeline:
     """A pipeline with the VAE whose code is measured on the scenes; it is measured once, then kept."""
     pipeline = _fresh(config)
     if config.start is None:
         folder = config.folder / "vae"
         if not (folder / CONFIG_NAME).exists():
-            picked = names[:: max(1, len(names) // _MEASURED_SCENES)]
-            measure_code(pipeline.vae, SceneStore(config.folder / "scenes"), picked)
+            measure_code(pipeline.vae, scenes[:: max(1, len(scenes) // _MEASURED_SCENES)])
             # Its config is written before its weights: a folder that is half written must not be found.
             partial = folder.with_name("vae.partial")
             pipeline.vae.save_pretrained(partial)

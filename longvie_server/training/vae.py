@@ -1,23 +1,21 @@
 """Measuring the code of a `BlockAutoencoder`: which 96 numbers say most about a block of pixels.
 
-In: a scene store. Out: the two matrices of its encoder, and the matrices of its decoder that read them back, both the
+In: rendered scenes. Out: the two matrices of its encoder, and the matrices of its decoder that read them back, both the
 best that linear ones can be. What the decoder draws on top of that is trained last (`decoder.py`).
 The dense control counts with the pictures: its edges are where things end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from bridge.tick import CLIP_TICKS
-
 from ..world_model.longvie2.block_vae import TIME_FACTOR, BlockAutoencoder, to_blocks
 from ..world_model.longvie2.vae import to_video
-from .latents import recolour
-from .store import SceneStore
+from .scenes import TrainingScene
 
 __all__ = ["measure_code"]
 
@@ -29,7 +27,7 @@ _STATIC_SHARE: Final = 0.5
 
 
 @torch.no_grad()
-def measure_code(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> None:
+def measure_code(vae: BlockAutoencoder, scenes: Sequence[TrainingScene]) -> None:
     """Set the VAE's linear code to the principal directions of these scenes' blocks.
 
     A first frame's latent is what four such frames would have, but for the directions that only motion moves: these
@@ -37,9 +35,8 @@ def measure_code(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> 
     """
     block, z = vae.config.scale_factor_spatial, vae.config.z_dim
     four, one = _Moments(), _Moments()
-    for name in names:
-        scene = store.load(name)
-        for video, weight in ((recolour(scene)[:CLIP_TICKS], 1.0), (scene.dense[0], _DENSE_WEIGHT)):
+    for scene in scenes:
+        for video, weight in ((scene.clip(0), 1.0), (scene.controls(0).dense, _DENSE_WEIGHT)):
             pixels = to_video(video)
             four.add(to_blocks(pixels[:, :, 1:], block, TIME_FACTOR), weight)
             one.add(to_blocks(pixels[:, :, _FIRST_FRAMES], block, 1), weight)
@@ -50,7 +47,7 @@ def measure_code(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> 
     rows = still.clone()
     rows[~kept] = _details(one.covariance(), still[kept], variances[~kept])
     _set_code(vae.encoder.first, vae.decoder.first, rows, one)
-    mean, std = _statistics(vae, store, names)
+    mean, std = _statistics(vae, scenes)
     vae.register_to_config(latents_mean=mean, latents_std=std)
 
 
@@ -100,8 +97,8 @@ def _set_code(encoder: torch.nn.Linear, decoder: torch.nn.Linear, rows: Tensor, 
     decoder.bias.copy_(mean)
 
 
-def _statistics(vae: BlockAutoencoder, store: SceneStore, names: list[str]) -> tuple[list[float], list[float]]:
+def _statistics(vae: BlockAutoencoder, scenes: Sequence[TrainingScene]) -> tuple[list[float], list[float]]:
     """The mean and the standard deviation of each latent channel over the pictures of these scenes."""
-    parts = [vae.encode_mean(to_video(recolour(store.load(name))[:CLIP_TICKS])) for name in names]
+    parts = [vae.encode_mean(to_video(scene.clip(0))) for scene in scenes]
     values = torch.cat([p.transpose(0, 1).flatten(1) for p in parts], dim=1)
     return values.mean(1).tolist(), values.std(1).tolist()

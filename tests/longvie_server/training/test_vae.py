@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from bridge.tick import CLIP_TICKS
+from longvie_server.sequences import ClipSequence, ClipTruth, SequenceClip
 from longvie_server.training.export import pixel_metric
-from longvie_server.training.latents import recolour
-from longvie_server.training.store import SceneRecord, SceneStore, StoredScene
+from longvie_server.training.scenes import TrainingScene
 from longvie_server.training.vae import measure_code
+from longvie_server.world_model.interface import ControlClip
 from longvie_server.world_model.longvie2.block_vae import BlockAutoencoder
 from longvie_server.world_model.longvie2.vae import to_video
 
@@ -29,38 +30,39 @@ def _mixed(random: np.random.Generator, frames: int) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> SceneStore:
-    made = SceneStore(tmp_path_factory.mktemp("scenes"))
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingScene]:
+    folder = tmp_path_factory.mktemp("scenes")
     for seed in range(6):
         random = np.random.default_rng(seed)
-        dense = _mixed(random, CLIP_TICKS)[..., 0]
-        sparse = np.zeros((1, CLIP_TICKS, HEIGHT, WIDTH, 3), np.uint8)
-        record = SceneRecord("street", seed, 1, "patterns")
-        points = np.zeros((1, CLIP_TICKS, 4, 2), np.float32)
-        made.save(StoredScene(record, _mixed(random, CLIP_TICKS), dense[None], sparse, points))
-    return made
+        sequence = ClipSequence(folder / f"patterns-{seed}")
+        for _ in range(2):
+            controls = ControlClip(
+                dense=_mixed(random, CLIP_TICKS)[..., 0], sparse=np.zeros((CLIP_TICKS, HEIGHT, WIDTH, 3), np.uint8)
+            )
+            sequence.add(SequenceClip("patterns", _mixed(random, CLIP_TICKS), controls, ClipTruth()))
+    return [TrainingScene(folder, path.name) for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope="module")
-def vae(store: SceneStore) -> BlockAutoencoder:
+def vae(scenes: list[TrainingScene]) -> BlockAutoencoder:
     made = BlockAutoencoder(z_dim=24, width=8, layers=1, detail=2, place_width=8)
-    measure_code(made, store, store.names())
+    measure_code(made, scenes)
     return made
 
 
 @torch.no_grad()
-def test_what_few_patterns_make_is_kept_whole(vae: BlockAutoencoder, store: SceneStore) -> None:
+def test_what_few_patterns_make_is_kept_whole(vae: BlockAutoencoder, scenes: list[TrainingScene]) -> None:
     # Recoloured scenes mix the patterns' channels: up to three times as many directions, and rounding to 8 bits.
-    for name in store.names():
-        pixels = to_video(recolour(store.load(name)))
+    for scene in scenes:
+        pixels = to_video(scene.clip(0))
         error = (vae(pixels) - pixels).square().mean(dim=(0, 1, 3, 4))
         assert error[0] < 1e-3
         assert error.max() < 1e-3
 
 
 @torch.no_grad()
-def test_a_first_frame_has_the_latent_of_four_like_it(vae: BlockAutoencoder, store: SceneStore) -> None:
-    first = to_video(store.load(store.names()[0]).rgb[:1])
+def test_a_first_frame_has_the_latent_of_four_like_it(vae: BlockAutoencoder, scenes: list[TrainingScene]) -> None:
+    first = to_video(scenes[0].frames()[:1])
     latents = vae.encode_mean(first.expand(-1, -1, 5, -1, -1))
     std = torch.tensor(vae.config.latents_std)[None, :, None, None]
     strongest = std.flatten().argsort(descending=True)[:SOURCES]
@@ -70,8 +72,10 @@ def test_a_first_frame_has_the_latent_of_four_like_it(vae: BlockAutoencoder, sto
 
 
 @torch.no_grad()
-def test_latents_have_the_mean_and_deviation_that_the_config_says(vae: BlockAutoencoder, store: SceneStore) -> None:
-    latents = torch.cat([vae.encode_mean(to_video(recolour(store.load(n)))) for n in store.names()])
+def test_latents_have_the_mean_and_deviation_that_the_config_says(
+    vae: BlockAutoencoder, scenes: list[TrainingScene]
+) -> None:
+    latents = torch.cat([vae.encode_mean(to_video(scene.clip(0))) for scene in scenes])
     values = latents.transpose(0, 1).flatten(1)
     torch.testing.assert_close(values.mean(1), torch.tensor(vae.config.latents_mean), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(values.std(1), torch.tensor(vae.config.latents_std), atol=1e-3, rtol=1e-2)
