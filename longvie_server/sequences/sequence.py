@@ -1,8 +1,9 @@
 """A sequence on disk: clips of 81 true frames, their controls and prompts, neighbours sharing a frame.
 
 In: a `SequenceSource` (a scene, a recording, videos). Out: a `ClipSequence`, a folder of one folder per clip.
-Laws: a clip is written at once, its `clip.json` last, so a stopped preparation goes on with the next clip; arrays are
-memory-mapped when read: however long a sequence is, no more than a clip of it need be in memory.
+Laws: a clip is written at once, its `clip.json` last, so a stopped preparation goes on with the next clip; one process
+prepares a sequence at a time, and others wait for it; arrays are memory-mapped when read: however long a sequence is,
+no more than a clip of it need be in memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from bridge.errors import InvalidValue, ShapeMismatch
@@ -28,6 +30,7 @@ __all__ = ["ClipSequence", "SequenceClip", "SequenceSource", "cache_folder", "ca
 _MARK: Final = "clip.json"
 _PLANES: Final = ("rgb", "dense", "sparse")
 _POINTS: Final = "points.npy"
+_LOCK: Final = "lock"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,11 +176,15 @@ def cached(
     if wanted is None:
         raise InvalidValue("is needed where there is no end", field="clips", value=clips, remedy="Give a number.")
     sequence = ClipSequence(cache_folder(source, folder, height=height, width=width), most=wanted)
-    there = len(sequence)
-    if there < wanted:
-        for clip in islice(source.clips(height=height, width=width, first=there), wanted - there):
-            sequence.add(clip)
-            on_clip()
+    if len(sequence) < wanted:
+        sequence.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(sequence.folder / _LOCK):
+            there = len(sequence)
+            # Another process may have made it meanwhile: then nothing is asked of the source.
+            if there < wanted:
+                for clip in islice(source.clips(height=height, width=width, first=there), wanted - there):
+                    sequence.add(clip)
+                    on_clip()
     return sequence
 
 

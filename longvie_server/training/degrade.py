@@ -8,25 +8,30 @@ truth stays the target. The paper does this in its second stage (repeated coding
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["Recode", "degrade", "tint_field"]
+from ..world_model.longvie2.vae import VideoVae, decode_video, encode_video, to_pixels, to_video
 
-Recode: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Frames through the VAE and back."""
+__all__ = ["decode_frames", "degrade", "recode_each", "tint_field"]
 
 
-def degrade(frames: NDArray[np.uint8], random: np.random.Generator, *, recode: Recode) -> NDArray[np.uint8]:
+def degrade(
+    frames: NDArray[np.uint8],
+    random: np.random.Generator,
+    *,
+    recode: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> NDArray[np.uint8]:
     """Return the frames, (n, height, width, 3) uint8, spoilt alike.
 
     Args:
         frames: neighbouring frames.
         random: decides what happens to them.
-        recode: encodes and decodes frames once.
+        recode: takes them through a VAE and back once.
     """
     for _ in range(int(random.integers(1, 3))):
         frames = recode(frames)
@@ -39,6 +44,18 @@ def degrade(frames: NDArray[np.uint8], random: np.random.Generator, *, recode: R
         # Errors of a generated frame are patches, not grain.
         out = out + _patches(out.shape[1], out.shape[2], random) * float(random.uniform(2.0, 12.0))
     return np.clip(out, 0, 255).astype(np.uint8)
+
+
+@torch.no_grad()
+def recode_each(vae: VideoVae, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the frames, (n, height, width, 3) uint8, encoded and decoded once, each by itself."""
+    video = to_video(frames, device=vae.device, dtype=vae.dtype)
+    return decode_frames(vae, encode_video(vae, video[0].permute(1, 0, 2, 3)[:, :, None]))
+
+
+def decode_frames(vae: VideoVae, latents: Tensor) -> NDArray[np.uint8]:
+    """Return the frames, (n, height, width, 3) uint8, of one latent each, (n, z, 1, h, w)."""
+    return to_pixels(decode_video(vae, latents)[:, :, 0].permute(1, 0, 2, 3)[None])
 
 
 def _blur(frames: NDArray[np.float32], *, sigma_px: float) -> NDArray[np.float32]:

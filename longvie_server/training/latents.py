@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,12 @@ from ..world_model.longvie2.carry import CarriedFrame
 from ..world_model.longvie2.encoders import encode_image
 from ..world_model.longvie2.vae import (
     MASK_CHANNELS,
-    decode_video,
     encode_carried,
     encode_condition,
     encode_video,
-    to_pixels,
     to_video,
 )
-from .degrade import Recode, degrade
+from .degrade import degrade, recode_each
 from .scenes import TrainingScene
 
 __all__ = [
@@ -140,7 +139,8 @@ def encode_scene(pipeline: LongVie2Pipeline, scene: TrainingScene) -> SceneLaten
         random = np.random.default_rng([scene.seed, number])
         truth = rgb[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
         before = rgb[: number * CLIP_STRIDE + 1][-HISTORY_FRAMES if number else -1 :]
-        variants = [before, *(degrade(before, random, recode=_recoder(pipeline)) for _ in range(VARIANTS - 1))]
+        recode = partial(recode_each, pipeline.vae)
+        variants = [before, *(degrade(before, random, recode=recode) for _ in range(VARIANTS - 1))]
         dense, sparse = (np.asarray(v) for v in (scene.controls(number).dense, scene.controls(number).sparse))
         videos = [_encode(pipeline, v) for v in (truth, dense, sparse)]
         back, guess = scene.look_back(number), scene.guess(number, rgb[0])
@@ -213,13 +213,3 @@ def _encode(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
 
 def _video(pipeline: LongVie2Pipeline, frames: NDArray[np.uint8]) -> Tensor:
     return to_video(frames, device=pipeline.vae.device)
-
-
-def _recoder(pipeline: LongVie2Pipeline) -> Recode:
-    def recode(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Each frame on its own, so that any number of frames can be coded."""
-        video = _video(pipeline, frames)[0].permute(1, 0, 2, 3)[:, :, None]
-        decoded = decode_video(pipeline.vae, encode_video(pipeline.vae, video))
-        return to_pixels(decoded[:, :, 0].permute(1, 0, 2, 3)[None])
-
-    return recode

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ...world_model.longvie2.pipeline import ClipInput, LongVie2Pipeline
 from ...world_model.longvie2.sampler import Conditions
-from ...world_model.longvie2.vae import MASK_CHANNELS, decode_video, encode_video, to_pixels, to_video
-from ..degrade import tint_field
+from ...world_model.longvie2.vae import MASK_CHANNELS
+from ..degrade import decode_frames, recode_each, tint_field
 from .plan import StepPlan
 
-__all__ = ["recode", "redraw", "spoil", "stacked"]
+__all__ = ["redraw", "spoil", "stacked"]
 
 Frames: TypeAlias = NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def spoil(
         random, generator: of the colours, and of the noise.
     """
     for _ in range(plan.passes):
-        frames = recode(pipeline, frames)
+        frames = recode_each(pipeline.vae, frames)
     if plan.redrawn_from:
         frames = redraw(pipeline, frames, controls, text, sigma=plan.redrawn_from, generator=generator)
     if plan.tint:
@@ -56,12 +56,6 @@ def spoil(
         field = tint_field(height, width, random, strength=plan.tint)
         frames = np.clip(frames.astype(np.float32) * field, 0, 255).astype(np.uint8)
     return frames
-
-
-def recode(pipeline: LongVie2Pipeline, frames: Frames) -> Frames:
-    """Return the frames encoded and decoded once, each by itself."""
-    latents = encode_video(pipeline.vae, _alone(to_video(frames, device=pipeline.vae.device, dtype=pipeline.vae.dtype)))
-    return _pixels(pipeline, latents)
 
 
 def redraw(
@@ -97,7 +91,7 @@ def redraw(
             return_dict=False,
         )[0]
         latents = latents + (below - level) * flow.float()
-    return _pixels(pipeline, latents.to(pipeline.vae.dtype))
+    return decode_frames(pipeline.vae, latents.to(pipeline.vae.dtype))
 
 
 def stacked(each: list[Conditions]) -> Conditions:
@@ -115,14 +109,3 @@ def stacked(each: list[Conditions]) -> Conditions:
         sparse=of("sparse"),
         history=None if each[0].history is None else of("history"),
     )
-
-
-def _alone(video: Tensor) -> Tensor:
-    """(1, 3, n, height, width) -> (n, 3, 1, height, width)."""
-    return video[0].permute(1, 0, 2, 3)[:, :, None]
-
-
-def _pixels(pipeline: LongVie2Pipeline, latents: Tensor) -> Frames:
-    """Frames of one latent each, (n, z, 1, h, w)."""
-    decoded = decode_video(pipeline.vae, latents)
-    return to_pixels(decoded[:, :, 0].permute(1, 0, 2, 3)[None])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
@@ -17,13 +21,14 @@ from engine_plugins.builtin import BuiltinEngine, capture_clip, evaluation_scene
 from longvie_server.conditions import ConditionsWriter, video_frames
 from longvie_server.control.dense import measure_depth_range
 from longvie_server.output.video import VideoWriter
-from longvie_server.sequences import SequenceClip, cached, find_sources
+from longvie_server.sequences import ClipSequence, SequenceClip, cached, find_sources
 from longvie_server.sequences.recorded import RecordingSource
 from longvie_server.sequences.scene import SceneSource
 
 HEIGHT, WIDTH, CLIPS = 32, 48, 2
 SIZE = {"height": HEIGHT, "width": WIDTH}
 SCENE = SceneSource(2, held_out=True)
+PATIENCE_S: Final = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +243,38 @@ def test_a_video_that_is_too_short_is_named(clips: list[SequenceClip], tmp_path:
     _film(folder / "video.mp4", clips[0].rgb)
     with pytest.raises(InvalidValue, match=r"cond\.json\[1\]\.video: has fewer true frames"):
         cached(find_sources(folder)[0], tmp_path / "cache", clips=None, **SIZE)
+
+
+@dataclass
+class Halting:
+    """The scene, whose first clip waits until somebody else wants the sequence, too."""
+
+    wanted: threading.Barrier
+    key: str = "halting"
+    begun: int = 0
+
+    def length(self) -> None:
+        return None
+
+    def clips(self, *, height: int, width: int, first: int) -> Iterator[SequenceClip]:
+        self.begun += 1
+        self.wanted.wait(PATIENCE_S)
+        yield from SCENE.clips(height=height, width=width, first=first)
+
+
+def test_of_two_that_prepare_one_sequence_at_once_the_second_waits_and_finds_it_whole(
+    clips: list[SequenceClip], tmp_path: Path
+) -> None:
+    source = Halting(threading.Barrier(2))
+
+    def want_it_too() -> ClipSequence:
+        source.wanted.wait(PATIENCE_S)
+        return cached(source, tmp_path, clips=CLIPS, **SIZE)
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(want_it_too)
+        first = cached(source, tmp_path, clips=CLIPS, **SIZE)
+        assert len(first) == len(second.result(PATIENCE_S)) == CLIPS
+    assert source.begun == 1
+    for number, want in enumerate(clips):
+        np.testing.assert_array_equal(first.clip(number).rgb, want.rgb)

@@ -13,10 +13,11 @@ from small_wan import HEIGHT, SMALL_WAN, WIDTH, fill
 from bridge.errors import InvalidValue
 from bridge.tick import HISTORY_FRAMES
 from longvie_server.sequences import ClipSequence
+from longvie_server.training.degrade import recode_each
 from longvie_server.training.stages.method import Ablations
 from longvie_server.training.stages.plan import StepPlan
 from longvie_server.training.stages.samples import Batch, Samples, ablated
-from longvie_server.training.stages.spoil import recode, redraw, spoil
+from longvie_server.training.stages.spoil import redraw, spoil
 from longvie_server.world_model.interface import new_state
 from longvie_server.world_model.longvie2 import LongVie2Pipeline, build
 from longvie_server.world_model.longvie2.pipeline import ClipInput
@@ -157,7 +158,7 @@ def test_a_perfect_model_redraws_what_the_vae_keeps(
     with monkeypatch.context() as patched, torch.no_grad():
         patched.setattr(pipeline, "transformer", perfect)
         redrawn = redraw(pipeline, frames, (dense, sparse), text, sigma=0.4, generator=torch.Generator())
-        recoded = recode(pipeline, frames)
+        recoded = recode_each(pipeline.vae, frames)
     assert sigmas == pytest.approx([0.4, 0.3, 0.2, 0.1])
     assert np.abs(redrawn.astype(int) - recoded).max() <= 1
     assert recoded.shape == frames.shape
