@@ -92,8 +92,9 @@ def check_depth(depth: NDArray[np.float32], declaration: DepthDeclaration) -> No
     with np.errstate(invalid="ignore"):
         bad = ~(depth >= 0) if not lowest >= 0 else depth > 1
     row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), depth.shape))
+    others = int(bad.sum()) - 1
     raise InvalidValue(
-        f"pixel (row {row}, column {column}) and {int(bad.sum()) - 1} others are no depth",
+        f"pixel (row {row}, column {column}) " + (f"and {others} more are no depth" if others else "is no depth"),
         field="tick.depth",
         value=depth[row, column],
         remedy="Send inf where nothing was hit; depth is never NaN or negative, and device depth stays within 0..1.",

@@ -178,7 +178,7 @@ class Hub:
             raise Unauthorized(
                 "is wrong" if hello.token else "is missing",
                 field="token",
-                remedy="Pass token= as the server was started with (--token or LONGVIE_TOKEN).",
+                remedy="Pass the server's own: token= in a program; --token or LONGVIE_TOKEN for a command.",
             )
         self._greeted.add(link)
         self._metrics.peers.set(len(self._greeted))

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InvalidValue
-from bridge.tick import CLIP_STRIDE, CLIP_TICKS
 
 from ..sequences import ClipSequence, cache_folder, cached
 from ..sequences.scene import SceneSource, training_scenes
@@ -117,7 +116,7 @@ class TrainingScene:
 
     def clip(self, number: int) -> NDArray[np.uint8]:
         """Return the true frames of a clip, (81, height, width, 3) uint8, as they are trained on."""
-        return self.frames()[number * CLIP_STRIDE : number * CLIP_STRIDE + CLIP_TICKS]
+        return recolour(self._sequence.clip(number).rgb, self.seed)
 
     def controls(self, number: int) -> ControlClip:
         """Return a clip's controls."""

@@ -50,5 +50,6 @@ class Deadline:
                 if left_s is not None and left_s <= 0:
                     self._at_s = None
                     return True
-                self._changed.wait(left_s)
+                # A longer wait, such as one without end, is cut into pieces that the system can count.
+                self._changed.wait(None if left_s is None else min(left_s, threading.TIMEOUT_MAX))
             return False
